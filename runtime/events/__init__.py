@@ -1,0 +1,70 @@
+"""What happened: every fact of a run, frozen and in the past tense, how it is kept, and what it adds up to.
+
+types    every event and its envelope (by subject: run, supervision, training, saving)
+codec    events to JSON and back, readable across versions
+"""
+
+from runtime.events.codec import envelope_from_json, envelope_to_json, from_json, to_json
+from runtime.events.run import Outcome, RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.saving import (
+    CheckpointFailed,
+    CheckpointRejected,
+    CheckpointRemoved,
+    CheckpointStarted,
+    CheckpointWritten,
+)
+from runtime.events.supervision import (
+    ActorExited,
+    ActorReady,
+    ActorStarting,
+    GenerationStarted,
+    RestartPlanned,
+    StateHealed,
+    SupervisorGaveUp,
+    WorkerHung,
+    WorkerJoined,
+    WorkerLost,
+)
+from runtime.events.training import EvaluationFinished, RolledBack, SampleGenerated, StepAborted, StepCommitted
+from runtime.events.types import Envelope, Event, Known, UnknownEvent
+
+__all__ = [
+    "Envelope",
+    "Event",
+    "Known",
+    "UnknownEvent",
+    # run
+    "RunStarted",
+    "StopRequested",
+    "RunFinished",
+    "Outcome",
+    "Warned",
+    # supervision
+    "ActorStarting",
+    "ActorReady",
+    "ActorExited",
+    "RestartPlanned",
+    "SupervisorGaveUp",
+    "WorkerJoined",
+    "WorkerLost",
+    "WorkerHung",
+    "GenerationStarted",
+    "StateHealed",
+    # training
+    "StepCommitted",
+    "StepAborted",
+    "RolledBack",
+    "EvaluationFinished",
+    "SampleGenerated",
+    # saving
+    "CheckpointStarted",
+    "CheckpointWritten",
+    "CheckpointFailed",
+    "CheckpointRejected",
+    "CheckpointRemoved",
+    # codec
+    "to_json",
+    "from_json",
+    "envelope_to_json",
+    "envelope_from_json",
+]

@@ -1,0 +1,64 @@
+"""Every fact that the runtime states, on one page, and the envelope that carries it.
+
+An event is a past-tense fact: frozen, with units in its field names, true for ever. It never asks for anything.
+They live in four files by subject; whoever publishes or folds them imports from `runtime.events`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.saving import (
+    CheckpointFailed,
+    CheckpointRejected,
+    CheckpointRemoved,
+    CheckpointStarted,
+    CheckpointWritten,
+)
+from runtime.events.supervision import (
+    ActorExited,
+    ActorReady,
+    ActorStarting,
+    GenerationStarted,
+    RestartPlanned,
+    StateHealed,
+    SupervisorGaveUp,
+    WorkerHung,
+    WorkerJoined,
+    WorkerLost,
+)
+from runtime.events.training import EvaluationFinished, RolledBack, SampleGenerated, StepAborted, StepCommitted
+from runtime.ids import ActorPath
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """A fact that this version cannot read: a later version's, or one with a field broken. It survives a round trip."""
+
+    type: str
+    fields: dict[str, Any] = field(default_factory=dict, hash=False)
+
+
+Known: TypeAlias = (
+    RunStarted | StopRequested | RunFinished | Warned
+    | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
+    | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
+    | StepCommitted | StepAborted | RolledBack | EvaluationFinished | SampleGenerated
+    | CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
+)  # fmt: skip
+Event: TypeAlias = Known | UnknownEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One fact with its place in the journal."""
+
+    seq: int
+    """1, 2, 3, ... without a gap over the whole life of the run folder, resumptions included."""
+    wall_seconds: float
+    """Unix time at the root when it took the fact in; may step back when the clock is set."""
+    path: ActorPath
+    """The actor that states it."""
+    event: Event
