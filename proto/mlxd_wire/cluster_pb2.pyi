@@ -4,8 +4,9 @@ isort:skip_file
 The control plane: one bidirectional stream per worker, from Join to Finish.
 
 Steps are 1, 2, 3, ...; state t is the model after step t; state 0 is the initial model.
-A generation is the number of a membership; every order carries it and stale answers are refused.
-Begin(step = t + 1, committed = t) IS the commit of t: a worker that prepared t applies it then.
+A generation is the number of a membership; every order carries it and stale answers are ignored.
+One Order closes a step (its verdict) and opens the next (its work): a quiet step costs one round trip.
+runtime/cluster/messages.py has the same messages as frozen dataclasses, with what each field promises.
 """
 
 from collections import abc as _abc
@@ -28,46 +29,42 @@ class FromWorker(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOIN_FIELD_NUMBER: _builtins.int
+    HOLDING_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     VOTE_FIELD_NUMBER: _builtins.int
-    FAILED_FIELD_NUMBER: _builtins.int
+    EXCHANGE_FAILED_FIELD_NUMBER: _builtins.int
     EVALUATED_FIELD_NUMBER: _builtins.int
     CHECKPOINT_DONE_FIELD_NUMBER: _builtins.int
-    APPLIED_FIELD_NUMBER: _builtins.int
-    LEAVING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def join(self) -> Global___Join: ...
+    @_builtins.property
+    def holding(self) -> Global___Holding: ...
     @_builtins.property
     def progress(self) -> Global___Progress: ...
     @_builtins.property
     def vote(self) -> Global___Vote: ...
     @_builtins.property
-    def failed(self) -> Global___Failed: ...
+    def exchange_failed(self) -> Global___ExchangeFailed: ...
     @_builtins.property
     def evaluated(self) -> Global___Evaluated: ...
     @_builtins.property
     def checkpoint_done(self) -> Global___CheckpointDone: ...
-    @_builtins.property
-    def applied(self) -> Global___Applied: ...
-    @_builtins.property
-    def leaving(self) -> Global___Leaving: ...
     def __init__(
         self,
         *,
         join: Global___Join | None = ...,
+        holding: Global___Holding | None = ...,
         progress: Global___Progress | None = ...,
         vote: Global___Vote | None = ...,
-        failed: Global___Failed | None = ...,
+        exchange_failed: Global___ExchangeFailed | None = ...,
         evaluated: Global___Evaluated | None = ...,
         checkpoint_done: Global___CheckpointDone | None = ...,
-        applied: Global___Applied | None = ...,
-        leaving: Global___Leaving | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "failed", b"failed", "join", b"join", "kind", b"kind", "leaving", b"leaving", "progress", b"progress", "vote", b"vote"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "exchange_failed", b"exchange_failed", "holding", b"holding", "join", b"join", "kind", b"kind", "progress", b"progress", "vote", b"vote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "failed", b"failed", "join", b"join", "kind", b"kind", "leaving", b"leaving", "progress", b"progress", "vote", b"vote"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "exchange_failed", b"exchange_failed", "holding", b"holding", "join", b"join", "kind", b"kind", "progress", b"progress", "vote", b"vote"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["join", "progress", "vote", "failed", "evaluated", "checkpoint_done", "applied", "leaving"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["join", "holding", "progress", "vote", "exchange_failed", "evaluated", "checkpoint_done"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -77,29 +74,17 @@ Global___FromWorker: _TypeAlias = FromWorker  # noqa: Y015
 class ToWorker(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    WELCOME_FIELD_NUMBER: _builtins.int
-    BEGIN_FIELD_NUMBER: _builtins.int
-    ABORT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     HEAL_FIELD_NUMBER: _builtins.int
     RESTORE_FIELD_NUMBER: _builtins.int
-    EVALUATE_FIELD_NUMBER: _builtins.int
-    CHECKPOINT_FIELD_NUMBER: _builtins.int
     FINISH_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def welcome(self) -> Global___Welcome: ...
-    @_builtins.property
-    def begin(self) -> Global___Begin: ...
-    @_builtins.property
-    def abort(self) -> Global___Abort: ...
+    def order(self) -> Global___Order: ...
     @_builtins.property
     def heal(self) -> Global___Heal: ...
     @_builtins.property
     def restore(self) -> Global___Restore: ...
-    @_builtins.property
-    def evaluate(self) -> Global___Evaluate: ...
-    @_builtins.property
-    def checkpoint(self) -> Global___Checkpoint: ...
     @_builtins.property
     def finish(self) -> Global___Finish: ...
     @_builtins.property
@@ -107,21 +92,17 @@ class ToWorker(_message.Message):
     def __init__(
         self,
         *,
-        welcome: Global___Welcome | None = ...,
-        begin: Global___Begin | None = ...,
-        abort: Global___Abort | None = ...,
+        order: Global___Order | None = ...,
         heal: Global___Heal | None = ...,
         restore: Global___Restore | None = ...,
-        evaluate: Global___Evaluate | None = ...,
-        checkpoint: Global___Checkpoint | None = ...,
         finish: Global___Finish | None = ...,
         refused: Global___Refused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "begin", b"begin", "checkpoint", b"checkpoint", "evaluate", b"evaluate", "finish", b"finish", "heal", b"heal", "kind", b"kind", "refused", b"refused", "restore", b"restore", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finish", b"finish", "heal", b"heal", "kind", b"kind", "order", b"order", "refused", b"refused", "restore", b"restore"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort", b"abort", "begin", b"begin", "checkpoint", b"checkpoint", "evaluate", b"evaluate", "finish", b"finish", "heal", b"heal", "kind", b"kind", "refused", b"refused", "restore", b"restore", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish", b"finish", "heal", b"heal", "kind", b"kind", "order", b"order", "refused", b"refused", "restore", b"restore"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["welcome", "begin", "abort", "heal", "restore", "evaluate", "checkpoint", "finish", "refused"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["order", "heal", "restore", "finish", "refused"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -129,71 +110,113 @@ Global___ToWorker: _TypeAlias = ToWorker  # noqa: Y015
 
 @_typing.final
 class Join(_message.Message):
-    """---------------------------------------------------------------- worker -> coordinator
-
-    First message of a session: who I am and what I hold.
-    """
+    """---------------------------------------------------------------- worker -> coordinator"""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     RUN_FIELD_NUMBER: _builtins.int
     RANK_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
-    STATE_STEP_FIELD_NUMBER: _builtins.int
-    START_STEP_FIELD_NUMBER: _builtins.int
-    PREPARED_STEP_FIELD_NUMBER: _builtins.int
     PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    PREPARED_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    SAMPLES_IN_EPOCH_FIELD_NUMBER: _builtins.int
+    DATA_FINGERPRINT_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
-    CURSOR_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     rank: _builtins.int
     incarnation: _builtins.int
-    generation: _builtins.int
-    """Last generation that this process took part in; 0 = none."""
-    state_step: _builtins.int
-    """The state that this process holds; -1 = none."""
-    start_step: _builtins.int
-    """The state that it can initialise itself to, from a checkpoint or from scratch."""
-    prepared_step: _builtins.int
-    """A step whose reduced gradient is ready here but not applied; 0 = none."""
     peer_address: _builtins.str
-    """Where other workers reach this one's collective and state services."""
+    holds: _builtins.int
+    prepared: _builtins.int
+    cursor: _builtins.int
+    samples_in_epoch: _builtins.int
+    data_fingerprint: _builtins.str
     host: _builtins.str
     device: _builtins.str
     pid: _builtins.int
-    cursor: _builtins.int
-    """Samples consumed up to start_step (or state_step when state is held)."""
+    @_builtins.property
+    def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     def __init__(
         self,
         *,
         run: _builtins.str = ...,
         rank: _builtins.int = ...,
         incarnation: _builtins.int = ...,
-        generation: _builtins.int = ...,
-        state_step: _builtins.int = ...,
-        start_step: _builtins.int = ...,
-        prepared_step: _builtins.int = ...,
         peer_address: _builtins.str = ...,
+        holds: _builtins.int = ...,
+        prepared: _builtins.int = ...,
+        cursor: _builtins.int = ...,
+        counters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        samples_in_epoch: _builtins.int = ...,
+        data_fingerprint: _builtins.str = ...,
         host: _builtins.str = ...,
         device: _builtins.str = ...,
         pid: _builtins.int = ...,
-        cursor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "device", b"device", "generation", b"generation", "host", b"host", "incarnation", b"incarnation", "peer_address", b"peer_address", "pid", b"pid", "prepared_step", b"prepared_step", "rank", b"rank", "run", b"run", "start_step", b"start_step", "state_step", b"state_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Join: _TypeAlias = Join  # noqa: Y015
 
 @_typing.final
-class Progress(_message.Message):
-    """Heartbeat that carries progress: a hung device is told from a slow one."""
+class Holding(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
 
+    STEP_FIELD_NUMBER: _builtins.int
+    SECONDS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    seconds: _builtins.float
+    size_bytes: _builtins.int
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        seconds: _builtins.float = ...,
+        size_bytes: _builtins.int = ...,
+        sources: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["seconds", b"seconds", "size_bytes", b"size_bytes", "sources", b"sources", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Holding: _TypeAlias = Holding  # noqa: Y015
+
+@_typing.final
+class Progress(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STEP_FIELD_NUMBER: _builtins.int
@@ -219,8 +242,6 @@ Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class ShardTally(_message.Message):
-    """Loss and counts of one logical shard: sums, never means."""
-
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARD_FIELD_NUMBER: _builtins.int
@@ -250,13 +271,11 @@ Global___ShardTally: _TypeAlias = ShardTally  # noqa: Y015
 
 @_typing.final
 class Vote(_message.Message):
-    """"I hold the summed gradient of this step and can apply it." """
-
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
-    SHARDS_FIELD_NUMBER: _builtins.int
+    TALLIES_FIELD_NUMBER: _builtins.int
     FINITE_FIELD_NUMBER: _builtins.int
     GRAD_SQUARE_SUM_FIELD_NUMBER: _builtins.int
     COMPUTE_SECONDS_FIELD_NUMBER: _builtins.int
@@ -269,24 +288,20 @@ class Vote(_message.Message):
     step: _builtins.int
     finite: _builtins.bool
     grad_square_sum: _builtins.float
-    """Sum of squares over the part of the summed gradient that this worker answers for."""
     compute_seconds: _builtins.float
     exchange_seconds: _builtins.float
     feed_seconds: _builtins.float
     useful_tokens: _builtins.int
     computed_positions: _builtins.int
     parameter_hash: _builtins.str
-    """Hash of the parameters before this step; empty when not asked for."""
     @_builtins.property
-    def shards(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTally]:
-        """One per logical shard that this worker computed."""
-
+    def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTally]: ...
     def __init__(
         self,
         *,
         generation: _builtins.int = ...,
         step: _builtins.int = ...,
-        shards: _abc.Iterable[Global___ShardTally] | None = ...,
+        tallies: _abc.Iterable[Global___ShardTally] | None = ...,
         finite: _builtins.bool = ...,
         grad_square_sum: _builtins.float = ...,
         compute_seconds: _builtins.float = ...,
@@ -298,16 +313,14 @@ class Vote(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "parameter_hash", b"parameter_hash", "shards", b"shards", "step", b"step", "useful_tokens", b"useful_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "parameter_hash", b"parameter_hash", "step", b"step", "tallies", b"tallies", "useful_tokens", b"useful_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Vote: _TypeAlias = Vote  # noqa: Y015
 
 @_typing.final
-class Failed(_message.Message):
-    """The step could not be finished in this generation."""
-
+class ExchangeFailed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
@@ -317,7 +330,6 @@ class Failed(_message.Message):
     generation: _builtins.int
     step: _builtins.int
     peer: _builtins.int
-    """Rank that could not be reached; -1 = nobody else is to blame."""
     reason: _builtins.str
     def __init__(
         self,
@@ -333,39 +345,38 @@ class Failed(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Failed: _TypeAlias = Failed  # noqa: Y015
+Global___ExchangeFailed: _TypeAlias = ExchangeFailed  # noqa: Y015
 
 @_typing.final
-class Generated(_message.Message):
-    """One held-out prompt with the expected and the generated answer."""
-
+class Answer(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    INDEX_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
     ANSWER_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
     prompt: _builtins.str
     expected: _builtins.str
     answer: _builtins.str
     def __init__(
         self,
         *,
+        index: _builtins.int = ...,
         prompt: _builtins.str = ...,
         expected: _builtins.str = ...,
         answer: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "expected", b"expected", "prompt", b"prompt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "expected", b"expected", "index", b"index", "prompt", b"prompt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Generated: _TypeAlias = Generated  # noqa: Y015
+Global___Answer: _TypeAlias = Answer  # noqa: Y015
 
 @_typing.final
 class Evaluated(_message.Message):
-    """This worker's part of an evaluation: sums, never means."""
-
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
@@ -373,21 +384,14 @@ class Evaluated(_message.Message):
     LOSS_SUM_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     CORRECT_FIELD_NUMBER: _builtins.int
-    SAMPLES_FIELD_NUMBER: _builtins.int
-    SHARDS_FIELD_NUMBER: _builtins.int
-    SECONDS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     loss_sum: _builtins.float
     tokens: _builtins.int
     correct: _builtins.int
-    seconds: _builtins.float
     @_builtins.property
-    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Generated]: ...
-    @_builtins.property
-    def shards(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The logical shards of the held-out data that these sums cover."""
-
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]: ...
     def __init__(
         self,
         *,
@@ -396,13 +400,11 @@ class Evaluated(_message.Message):
         loss_sum: _builtins.float = ...,
         tokens: _builtins.int = ...,
         correct: _builtins.int = ...,
-        samples: _abc.Iterable[Global___Generated] | None = ...,
-        shards: _abc.Iterable[_builtins.int] | None = ...,
-        seconds: _builtins.float = ...,
+        answers: _abc.Iterable[Global___Answer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["correct", b"correct", "generation", b"generation", "loss_sum", b"loss_sum", "samples", b"samples", "seconds", b"seconds", "shards", b"shards", "step", b"step", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "correct", b"correct", "generation", b"generation", "loss_sum", b"loss_sum", "step", b"step", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,15 +420,12 @@ class CheckpointDone(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     PARAMETER_HASH_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
-    RANK_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     path: _builtins.str
     size_bytes: _builtins.int
     seconds: _builtins.float
     parameter_hash: _builtins.str
     error: _builtins.str
-    """Empty = written, synced and renamed."""
-    rank: _builtins.int
     def __init__(
         self,
         *,
@@ -436,96 +435,19 @@ class CheckpointDone(_message.Message):
         seconds: _builtins.float = ...,
         parameter_hash: _builtins.str = ...,
         error: _builtins.str = ...,
-        rank: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "parameter_hash", b"parameter_hash", "path", b"path", "rank", b"rank", "seconds", b"seconds", "size_bytes", b"size_bytes", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "parameter_hash", b"parameter_hash", "path", b"path", "seconds", b"seconds", "size_bytes", b"size_bytes", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckpointDone: _TypeAlias = CheckpointDone  # noqa: Y015
 
 @_typing.final
-class Applied(_message.Message):
-    """The worker's state is now `step` (after Begin, Finish, Heal or Restore)."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STEP_FIELD_NUMBER: _builtins.int
-    PARAMETER_HASH_FIELD_NUMBER: _builtins.int
-    step: _builtins.int
-    parameter_hash: _builtins.str
-    def __init__(
-        self,
-        *,
-        step: _builtins.int = ...,
-        parameter_hash: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameter_hash", b"parameter_hash", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Applied: _TypeAlias = Applied  # noqa: Y015
-
-@_typing.final
-class Leaving(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    REASON_FIELD_NUMBER: _builtins.int
-    reason: _builtins.str
-    def __init__(
-        self,
-        *,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Leaving: _TypeAlias = Leaving  # noqa: Y015
-
-@_typing.final
-class Welcome(_message.Message):
-    """---------------------------------------------------------------- coordinator -> worker
-
-    The session is accepted; orders follow.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    GENERATION_FIELD_NUMBER: _builtins.int
-    WORKER_COUNT_FIELD_NUMBER: _builtins.int
-    COMMITTED_FIELD_NUMBER: _builtins.int
-    QUIET_SECONDS_FIELD_NUMBER: _builtins.int
-    generation: _builtins.int
-    worker_count: _builtins.int
-    committed: _builtins.int
-    """Last committed step of the run."""
-    quiet_seconds: _builtins.float
-    """The coordinator presumes a worker hung when it hears nothing for this long."""
-    def __init__(
-        self,
-        *,
-        generation: _builtins.int = ...,
-        worker_count: _builtins.int = ...,
-        committed: _builtins.int = ...,
-        quiet_seconds: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "generation", b"generation", "quiet_seconds", b"quiet_seconds", "worker_count", b"worker_count"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
-
-@_typing.final
 class Member(_message.Message):
+    """---------------------------------------------------------------- coordinator -> worker"""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RANK_FIELD_NUMBER: _builtins.int
@@ -550,9 +472,7 @@ class Member(_message.Message):
 Global___Member: _TypeAlias = Member  # noqa: Y015
 
 @_typing.final
-class Begin(_message.Message):
-    """Work on `step`; and commit step `committed` if it is prepared here."""
-
+class StepWork(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
@@ -561,41 +481,14 @@ class Begin(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
     RECEIVERS_FIELD_NUMBER: _builtins.int
-    MEMBERS_FIELD_NUMBER: _builtins.int
-    COMMITTED_FIELD_NUMBER: _builtins.int
-    COMMITTED_APPLIED_FIELD_NUMBER: _builtins.int
-    COMMITTED_TOKENS_FIELD_NUMBER: _builtins.int
-    COMMITTED_LOSS_SUM_FIELD_NUMBER: _builtins.int
-    COMMITTED_GRAD_NORM_FIELD_NUMBER: _builtins.int
-    LEARNING_RATE_FIELD_NUMBER: _builtins.int
-    STATE_STEP_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     cursor: _builtins.int
-    """Samples consumed before this step."""
     samples: _builtins.int
-    """Size of this global batch."""
-    committed: _builtins.int
-    """The last committed step; its totals follow."""
-    committed_applied: _builtins.bool
-    """False: a gradient was not finite; the samples are consumed, the parameters stay."""
-    committed_tokens: _builtins.int
-    committed_loss_sum: _builtins.float
-    committed_grad_norm: _builtins.float
-    learning_rate: _builtins.float
-    """Learning rate for applying `committed`."""
-    state_step: _builtins.int
-    """The state that every receiver must hold before it computes this step."""
     @_builtins.property
-    def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """owners[shard] = the rank that computes that logical shard."""
-
+    def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
-    def receivers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Every rank that gets the summed gradient."""
-
-    @_builtins.property
-    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
+    def receivers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -605,73 +498,220 @@ class Begin(_message.Message):
         samples: _builtins.int = ...,
         owners: _abc.Iterable[_builtins.int] | None = ...,
         receivers: _abc.Iterable[_builtins.int] | None = ...,
-        members: _abc.Iterable[Global___Member] | None = ...,
-        committed: _builtins.int = ...,
-        committed_applied: _builtins.bool = ...,
-        committed_tokens: _builtins.int = ...,
-        committed_loss_sum: _builtins.float = ...,
-        committed_grad_norm: _builtins.float = ...,
-        learning_rate: _builtins.float = ...,
-        state_step: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "committed_applied", b"committed_applied", "committed_grad_norm", b"committed_grad_norm", "committed_loss_sum", b"committed_loss_sum", "committed_tokens", b"committed_tokens", "cursor", b"cursor", "generation", b"generation", "learning_rate", b"learning_rate", "members", b"members", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "state_step", b"state_step", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Begin: _TypeAlias = Begin  # noqa: Y015
+Global___StepWork: _TypeAlias = StepWork  # noqa: Y015
 
 @_typing.final
-class Abort(_message.Message):
-    """Drop what is in flight: the membership changes, a newer order is on its way."""
-
+class EvaluateWork(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    GENERATION_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    MAX_BATCHES_FIELD_NUMBER: _builtins.int
+    answers: _builtins.int
+    max_batches: _builtins.int
+    @_builtins.property
+    def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        workers: _abc.Iterable[_builtins.int] | None = ...,
+        answers: _builtins.int = ...,
+        max_batches: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "max_batches", b"max_batches", "workers", b"workers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluateWork: _TypeAlias = EvaluateWork  # noqa: Y015
+
+@_typing.final
+class Rest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
     REASON_FIELD_NUMBER: _builtins.int
-    generation: _builtins.int
     reason: _builtins.str
     def __init__(
         self,
         *,
-        generation: _builtins.int = ...,
         reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Abort: _TypeAlias = Abort  # noqa: Y015
+Global___Rest: _TypeAlias = Rest  # noqa: Y015
+
+@_typing.final
+class Verdict(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    APPLIED_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    LOSS_SUM_FIELD_NUMBER: _builtins.int
+    GRAD_NORM_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    applied: _builtins.bool
+    tokens: _builtins.int
+    loss_sum: _builtins.float
+    grad_norm: _builtins.float
+    learning_rate: _builtins.float
+    update: _builtins.int
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        applied: _builtins.bool = ...,
+        tokens: _builtins.int = ...,
+        loss_sum: _builtins.float = ...,
+        grad_norm: _builtins.float = ...,
+        learning_rate: _builtins.float = ...,
+        update: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "grad_norm", b"grad_norm", "learning_rate", b"learning_rate", "loss_sum", b"loss_sum", "step", b"step", "tokens", b"tokens", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
+@_typing.final
+class Order(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class CountersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    EVALUATE_FIELD_NUMBER: _builtins.int
+    REST_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_RANK_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    generation: _builtins.int
+    state: _builtins.int
+    cursor: _builtins.int
+    checkpoint_rank: _builtins.int
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
+    @_builtins.property
+    def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
+    @_builtins.property
+    def verdict(self) -> Global___Verdict: ...
+    @_builtins.property
+    def step(self) -> Global___StepWork: ...
+    @_builtins.property
+    def evaluate(self) -> Global___EvaluateWork: ...
+    @_builtins.property
+    def rest(self) -> Global___Rest: ...
+    @_builtins.property
+    def hold(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        generation: _builtins.int = ...,
+        members: _abc.Iterable[Global___Member] | None = ...,
+        state: _builtins.int = ...,
+        cursor: _builtins.int = ...,
+        counters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        verdict: Global___Verdict | None = ...,
+        step: Global___StepWork | None = ...,
+        evaluate: Global___EvaluateWork | None = ...,
+        rest: Global___Rest | None = ...,
+        checkpoint_rank: _builtins.int = ...,
+        hold: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluate", b"evaluate", "rest", b"rest", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_rank", b"checkpoint_rank", "counters", b"counters", "cursor", b"cursor", "evaluate", b"evaluate", "generation", b"generation", "hold", b"hold", "members", b"members", "rest", b"rest", "state", b"state", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["step", "evaluate", "rest"]  # noqa: Y015
+    _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_work) -> _WhichOneofReturnType_work | None: ...
+
+Global___Order: _TypeAlias = Order  # noqa: Y015
 
 @_typing.final
 class Heal(_message.Message):
-    """Fetch the state after `step` from any of the sources."""
-
     DESCRIPTOR: _descriptor.Descriptor
 
-    GENERATION_FIELD_NUMBER: _builtins.int
+    @_typing.final
+    class CountersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STEP_FIELD_NUMBER: _builtins.int
-    SOURCES_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
-    generation: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     cursor: _builtins.int
+    @_builtins.property
+    def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
     def __init__(
         self,
         *,
-        generation: _builtins.int = ...,
         step: _builtins.int = ...,
-        sources: _abc.Iterable[Global___Member] | None = ...,
         cursor: _builtins.int = ...,
+        counters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        sources: _abc.Iterable[Global___Member] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "sources", b"sources", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "sources", b"sources", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -679,122 +719,70 @@ Global___Heal: _TypeAlias = Heal  # noqa: Y015
 
 @_typing.final
 class Restore(_message.Message):
-    """Everybody goes back to this checkpoint."""
-
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class CountersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     STEP_FIELD_NUMBER: _builtins.int
-    PATH_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    COUNTERS_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     step: _builtins.int
-    path: _builtins.str
-    """Empty = the initial state."""
-    generation: _builtins.int
     cursor: _builtins.int
+    path: _builtins.str
+    @_builtins.property
+    def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     def __init__(
         self,
         *,
         step: _builtins.int = ...,
-        path: _builtins.str = ...,
-        generation: _builtins.int = ...,
         cursor: _builtins.int = ...,
+        counters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "path", b"path", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "path", b"path", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Restore: _TypeAlias = Restore  # noqa: Y015
 
 @_typing.final
-class Evaluate(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STEP_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
-    OWNERS_FIELD_NUMBER: _builtins.int
-    GENERATE_FIELD_NUMBER: _builtins.int
-    MAX_BATCHES_FIELD_NUMBER: _builtins.int
-    step: _builtins.int
-    generation: _builtins.int
-    generate: _builtins.bool
-    """Also generate answers to the sample prompts."""
-    max_batches: _builtins.int
-    """0 = all of it."""
-    @_builtins.property
-    def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """owners[shard] = the rank that evaluates that shard of the held-out data."""
-
-    def __init__(
-        self,
-        *,
-        step: _builtins.int = ...,
-        generation: _builtins.int = ...,
-        owners: _abc.Iterable[_builtins.int] | None = ...,
-        generate: _builtins.bool = ...,
-        max_batches: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generate", b"generate", "generation", b"generation", "max_batches", b"max_batches", "owners", b"owners", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Evaluate: _TypeAlias = Evaluate  # noqa: Y015
-
-@_typing.final
-class Checkpoint(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STEP_FIELD_NUMBER: _builtins.int
-    PATH_FIELD_NUMBER: _builtins.int
-    FINAL_FIELD_NUMBER: _builtins.int
-    RANK_FIELD_NUMBER: _builtins.int
-    GENERATION_FIELD_NUMBER: _builtins.int
-    step: _builtins.int
-    path: _builtins.str
-    final: _builtins.bool
-    rank: _builtins.int
-    """The rank that writes it."""
-    generation: _builtins.int
-    def __init__(
-        self,
-        *,
-        step: _builtins.int = ...,
-        path: _builtins.str = ...,
-        final: _builtins.bool = ...,
-        rank: _builtins.int = ...,
-        generation: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final", b"final", "generation", b"generation", "path", b"path", "rank", b"rank", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Checkpoint: _TypeAlias = Checkpoint  # noqa: Y015
-
-@_typing.final
 class Finish(_message.Message):
-    """The run is over, or this worker is not needed any more."""
-
     DESCRIPTOR: _descriptor.Descriptor
 
+    OUTCOME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
-    STEP_FIELD_NUMBER: _builtins.int
+    outcome: _builtins.str
     reason: _builtins.str
-    step: _builtins.int
     def __init__(
         self,
         *,
+        outcome: _builtins.str = ...,
         reason: _builtins.str = ...,
-        step: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -802,8 +790,6 @@ Global___Finish: _TypeAlias = Finish  # noqa: Y015
 
 @_typing.final
 class Refused(_message.Message):
-    """The session is not accepted; the reason is a sentence for a person."""
-
     DESCRIPTOR: _descriptor.Descriptor
 
     REASON_FIELD_NUMBER: _builtins.int

@@ -1,0 +1,119 @@
+"""The votes on one step, and what they add up to.
+
+Pure; sums are taken in shard order, so that the number of workers does not show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from runtime.cluster.messages import ShardTally, Verdict, Vote
+from runtime.cluster.signals import Position
+from runtime.events import StepCommitted
+from runtime.flow import CommittedStep, StepOrder
+from runtime.ids import Cursor, Rank, ShardId, Step
+
+RateOf = Callable[[int, int], float]
+"""(update number from 1, last step of the run) -> learning rate."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """A decided ballot: everything that the verdict and the ledger need."""
+
+    loss_sum: float
+    tokens: int
+    finite: bool
+    grad_norm: float
+    """Norm of the mean gradient per token."""
+    tallies: tuple[ShardTally, ...]
+    """One for each logical shard, ascending."""
+    compute_seconds: float
+    exchange_seconds: float
+    feed_seconds: float
+    useful_tokens: int
+    computed_positions: int
+    parameter_hashes: tuple[tuple[Rank, str], ...]
+
+
+@dataclass
+class Ballot:
+    """Votes on `order`; only the contributors of its generation have one."""
+
+    order: StepOrder
+    votes: dict[Rank, Vote] = field(default_factory=dict)
+
+    def cast(self, rank: Rank, vote: Vote) -> bool:
+        """Take a vote; False when it is of another generation or step, not a contributor's, or a repetition."""
+        expected = (self.order.generation, self.order.step)
+        if (vote.generation, vote.step) != expected or rank not in self.order.contributors or rank in self.votes:
+            return False
+        if {tally.shard for tally in vote.tallies} != set(self.order.shards_of(rank)):
+            return False
+        self.votes[rank] = vote
+        return True
+
+    @property
+    def complete(self) -> bool:
+        """Whether every contributor has voted: the step may commit."""
+        return set(self.votes) == set(self.order.contributors)
+
+    def count(self) -> Count:
+        """Add the votes up. Call it on a complete ballot only."""
+        votes = [self.votes[rank] for rank in sorted(self.votes)]
+        by_shard: dict[ShardId, ShardTally] = {tally.shard: tally for vote in votes for tally in vote.tallies}
+        tallies = tuple(by_shard[shard] for shard in sorted(by_shard))
+        tokens = sum(tally.tokens for tally in tallies)
+        square_sum = votes[0].grad_square_sum
+        return Count(
+            loss_sum=math.fsum(tally.loss_sum for tally in tallies),
+            tokens=tokens,
+            finite=all(vote.finite for vote in votes) and math.isfinite(square_sum),
+            grad_norm=math.sqrt(max(square_sum, 0.0)) / tokens if tokens else 0.0,
+            tallies=tallies,
+            compute_seconds=max(vote.compute_seconds for vote in votes),
+            exchange_seconds=max(vote.exchange_seconds for vote in votes),
+            feed_seconds=max(vote.feed_seconds for vote in votes),
+            useful_tokens=sum(vote.useful_tokens for vote in votes),
+            computed_positions=sum(vote.computed_positions for vote in votes),
+            parameter_hashes=tuple((rank, self.votes[rank].parameter_hash) for rank in sorted(self.votes)),
+        )
+
+
+def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: Step) -> Position:
+    """The position after a complete ballot: cursor, counters and the verdict that every member applies."""
+    order = ballot.order
+    applied = count.finite and count.tokens > 0
+    counters = dict(at.counters)
+    for name, more in (("applied", applied), ("skipped", not applied), ("tokens", count.tokens)):
+        counters[name] = counters.get(name, 0) + more
+    update = int(counters["applied"])
+    committed = CommittedStep(order.step, applied, count.tokens, count.loss_sum, count.grad_norm)
+    verdict = Verdict(committed, rate_of(max(update, 1), last), update)
+    return Position(order.step, Cursor(order.cursor + order.samples), counters, verdict)
+
+
+def committed_fact(ballot: Ballot, count: Count, at: Position, seconds: float) -> StepCommitted:
+    """The ledger's line for a step that was just committed; `at` is the position after it."""
+    order, verdict = ballot.order, at.verdict
+    return StepCommitted(
+        step=order.step,
+        generation=order.generation,
+        cursor=order.cursor,
+        samples=order.samples,
+        applied=verdict is not None and verdict.committed.applied,
+        loss=count.loss_sum / count.tokens if count.tokens else 0.0,
+        tokens=count.tokens,
+        grad_norm=count.grad_norm,
+        learning_rate=verdict.learning_rate if verdict is not None else 0.0,
+        seconds=seconds,
+        compute_seconds=count.compute_seconds,
+        exchange_seconds=count.exchange_seconds,
+        feed_seconds=count.feed_seconds,
+        useful_tokens=count.useful_tokens,
+        computed_positions=count.computed_positions,
+        owners=order.owners,
+        sample_ids=tuple(tally.sample_ids for tally in count.tallies),
+        parameter_hash=next((digest for _, digest in count.parameter_hashes if digest), ""),
+    )

@@ -1,0 +1,408 @@
+"""The coordinator's decisions: a pure state machine, `feed(event, now) -> actions`.
+
+A step is a transaction. It opens with an `Order`, closes when every contributor voted, and its verdict travels with the
+next order. Members change between steps; a death within a step bumps the generation, and the survivors finish the same
+step with the dead worker's shards. What was not voted for by everybody was not committed; what was committed is
+published before anybody is told, so that the journal never knows less than a worker.
+
+    GATHERING -> RESTORING -> (EVALUATING | STEPPING)* -> CLOSING -> FINISHED
+                     ^               |
+                     `--- PAUSED <---'   fewer than min_workers are left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runtime import events as facts
+from runtime.cluster.ballot import Ballot, RateOf, advance, committed_fact
+from runtime.cluster.evaluation import Evaluation
+from runtime.cluster.membership import Entry, Membership, Role
+from runtime.cluster.messages import (
+    CheckpointDone,
+    Evaluated,
+    EvaluateWork,
+    ExchangeFailed,
+    Finish,
+    FromWorker,
+    Holding,
+    Join,
+    Order,
+    Refused,
+    Rest,
+    Restore,
+    RestorePoint,
+    StepWork,
+    Vote,
+    Work,
+)
+from runtime.cluster.placement import deal, take_over
+from runtime.cluster.plan import RunPlan
+from runtime.cluster.recovery import agree
+from runtime.cluster.saves import Saves
+from runtime.cluster.signals import (
+    Action,
+    Event,
+    Finished,
+    Joined,
+    Left,
+    Phase,
+    Position,
+    Publish,
+    Said,
+    Send,
+    StopAsked,
+    Tick,
+    WakeAt,
+)
+from runtime.flow import StepOrder
+from runtime.ids import Generation, Rank, Step
+
+RETRY_SECONDS = 0.25
+"""How long a failed exchange waits for the news of who died before the step is simply ordered again."""
+
+Announce = Callable[[Position, Step, int], facts.RunStarted]
+"""(where the run begins, its last step, samples in an epoch) -> the run's first fact."""
+
+
+class Core:
+    """The coordinator's state. `feed` is the only way in; the returned actions are the only way out, in order."""
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        point: RestorePoint,
+        rate_of: RateOf,
+        announce: Announce,
+        *,
+        after: Position | None = None,
+        generation: int = 0,
+    ) -> None:
+        """`after` and `generation` are the last that the journal knows, when this coordinator succeeds a dead one."""
+        self.plan, self.rate_of, self.announce = plan, rate_of, announce
+        self.saves = Saves([point])
+        self.at = after or Position(point.step, point.cursor, dict(point.counters))
+        self.successor = after is not None
+        self.phase = Phase.GATHERING
+        self.roster = Membership(Generation(generation))
+        self.ballot: Ballot | None = None
+        self.evaluation: Evaluation | None = None
+        self.evaluated_at = -1
+        self.samples_in_epoch, self.fingerprint = 0, ""
+        self.stop_asked = ""
+        self.step_since = 0.0
+        self.skipped_in_a_row = 0
+        self.timers: dict[str, float] = {}
+        self.out: list[Action] = []
+
+    def feed(self, event: Event, now: float) -> list[Action]:
+        """Take one event; returns what must be done, in this order. After `Finished` nothing more comes."""
+        self.out = []
+        if self.finished:
+            return self.out
+        match event:
+            case Joined(session, join):
+                self._joined(session, join, now)
+            case Left(session, reason):
+                self._left(session, reason, now)
+            case Said(session, message):
+                entry = self.roster.of_session(session)
+                if entry is not None:
+                    self._said(entry, message, now)
+            case StopAsked(by):
+                self._stop(by, now)
+            case Tick():
+                pass
+        for name in [name for name, time in self.timers.items() if time <= now]:
+            if self.timers.pop(name, None) is not None:
+                self._rang(name, now)
+        if self.timers and not self.finished:
+            self.out.append(WakeAt(min(self.timers.values())))
+        return self.out
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over."""
+        return self.phase is Phase.FINISHED
+
+    def _said(self, entry: Entry, message: FromWorker, now: float) -> None:
+        match message:
+            case Vote():
+                if self.ballot is not None and self.ballot.cast(entry.rank, message) and self.ballot.complete:
+                    self._commit(self.ballot, now)
+            case ExchangeFailed(generation=generation, reason=reason):
+                if self.phase is Phase.STEPPING and generation == self.roster.generation:
+                    self.timers.setdefault("retry", now + RETRY_SECONDS)
+                    self._publish(facts.StepAborted(Step(self.at.step + 1), self.roster.generation, reason))
+            case Holding():
+                self._holding(entry, message, now)
+            case Evaluated():
+                if self.evaluation is not None and self.evaluation.add(entry.rank, message, self.roster.generation):
+                    self._evaluated(self.evaluation, now)
+            case CheckpointDone():
+                self._saved(message, now)
+            case _:
+                pass
+
+    def _rang(self, name: str, now: float) -> None:
+        match name:
+            case "gather":
+                self._gathered(now)
+            case "retry":
+                self._again("an exchange failed though nobody left", now)
+            case _:
+                self._finish("gave_up", f"no worker came back within {self.plan.wait_seconds:g} s", now)
+
+    def _publish(self, fact: facts.Event) -> None:
+        self.out.append(Publish(fact))
+
+    # ---- coming and going
+
+    def _joined(self, session: int, join: Join, now: float) -> None:
+        refusal = self._other_data(join) or self.roster.enter(session, join)
+        if refusal:
+            self.out.append(Send(session, Refused(refusal)))
+            return
+        self._publish(
+            facts.WorkerJoined(join.rank, join.incarnation, Step(join.holds), join.pid, join.host, join.device)
+        )
+        if self.phase is Phase.GATHERING:
+            if len(self.roster.entries) >= self.plan.workers:
+                self._gathered(now)
+            elif self.successor:
+                self.timers.setdefault("gather", now + self.plan.gather_seconds)
+        elif self.phase is Phase.PAUSED:
+            self._try_to_go_on(now)
+
+    def _other_data(self, join: Join) -> str:
+        if not self.fingerprint:
+            self.fingerprint, self.samples_in_epoch = join.data_fingerprint, join.samples_in_epoch
+        if join.data_fingerprint != self.fingerprint:
+            return f"worker {join.rank} on {join.host} reads other training data than the first worker did"
+        return ""
+
+    def _left(self, session: int, reason: str, now: float) -> None:
+        entry = self.roster.leave(session)
+        if entry is None:
+            return
+        self._publish(facts.WorkerLost(entry.rank, entry.join.incarnation, reason))
+        self.saves.lost(entry.rank)
+        if entry.role is Role.WAITING:
+            return
+        match self.phase:
+            case Phase.STEPPING | Phase.EVALUATING:
+                self._again(f"worker {entry.rank} left: {reason}", now)
+            case Phase.RESTORING:
+                self._restored(now)
+            case Phase.CLOSING if not self.roster.active:
+                self._pause("every worker is gone before the last checkpoint was written", now)
+            case Phase.CLOSING:
+                self._close(now)
+            case _:
+                pass
+
+    # ---- from nothing to a common state
+
+    def _gathered(self, now: float) -> None:
+        """Everybody who will come is there: agree on the newest state that still exists, and on who holds it."""
+        self.timers.pop("gather", None)
+        entries = self.roster.with_role(*Role)
+        if not entries:
+            return
+        agreement = agree(entries, self.at, self.saves.newest)
+        if agreement.position.step < self.at.step:
+            reason = "no living worker holds the newer state"
+            self._publish(facts.RolledBack(self.at.step, agreement.position.step, reason))
+        if not self.successor:
+            last = self.plan.last_step(self.samples_in_epoch)
+            self._publish(self.announce(agreement.position, last, self.samples_in_epoch))
+        self.at, self.successor = agreement.position, True
+        if agreement.ready:
+            for entry in agreement.ready:
+                entry.role = Role.ACTIVE
+            self._boundary(now)
+            return
+        self.phase = Phase.RESTORING
+        at = self.at
+        for entry in entries:
+            entry.role, entry.holds = Role.CATCHING_UP, -1
+            self.out.append(Send(entry.session, Restore(at.step, at.cursor, at.counters, self.saves.newest.path)))
+
+    def _restored(self, now: float) -> None:
+        entries = self.roster.with_role(Role.CATCHING_UP)
+        if not entries:
+            self._pause("every worker left while restoring", now)
+        elif all(entry.holds == self.at.step for entry in entries):
+            for entry in entries:
+                entry.role = Role.ACTIVE
+            self._boundary(now)
+
+    def _holding(self, entry: Entry, message: Holding, now: float) -> None:
+        entry.holds = message.step
+        if self.phase is Phase.RESTORING:
+            self._restored(now)
+        elif entry.role is Role.CATCHING_UP and message.step >= self.at.step - 1:
+            entry.role = Role.ACTIVE
+            size, seconds = message.size_bytes, message.seconds
+            self._publish(facts.StateHealed(entry.rank, message.step, seconds, size, message.sources))
+            if self.phase is Phase.PAUSED:
+                self._try_to_go_on(now)
+
+    # ---- too few workers
+
+    def _pause(self, reason: str, now: float) -> None:
+        self.phase, self.ballot, self.evaluation = Phase.PAUSED, None, None
+        self.timers = {"wait": now + self.plan.wait_seconds}
+        self._publish(facts.Warned("coordinator", f"paused: {reason}", "waiting for a worker to come back"))
+        self.saves.wanted = self.saves.wanted or not self.saves.holds(self.at.step)
+        self._agree(reason, again=True)
+        self._order(Rest(reason), now)
+        self._try_to_go_on(now)
+
+    def _try_to_go_on(self, now: float) -> None:
+        """Leave PAUSED when enough workers are there: from a living worker's state if there is one, else from disk."""
+        if not self.roster.active:
+            if self.roster.entries:
+                self.phase, self.successor = Phase.GATHERING, True
+                self.timers = {"gather": now + self.plan.gather_seconds}
+                if len(self.roster.entries) >= self.plan.workers:
+                    self._gathered(now)
+        elif len(self.roster.active) >= self.plan.min_workers:
+            self.timers.pop("wait", None)
+            self._boundary(now)
+        elif self.roster.with_role(Role.WAITING):
+            self._agree("a worker joined")
+            self._order(Rest("a newcomer fetches the state"), now)
+
+    # ---- the boundary between two steps
+
+    def _boundary(self, now: float) -> None:
+        """The committed state is `at`: order whatever comes next."""
+        self.ballot = self.evaluation = None
+        self.timers.pop("retry", None)
+        if len(self.roster.active) < self.plan.min_workers:
+            self._pause(f"{len(self.roster.active)} of at least {self.plan.min_workers} workers are left", now)
+            return
+        last = self.plan.last_step(self.samples_in_epoch)
+        self.saves.consider(self.plan, self.at.step, now)
+        evaluate = self.plan.evaluation_due(self.at.step, last) and self.evaluated_at != self.at.step
+        if evaluate and not self.stop_asked:
+            self._agree("the members changed")
+            answers = self.plan.answers_due(self.at.step, last)
+            self.phase, self.evaluation = Phase.EVALUATING, Evaluation(self.roster.active, now)
+            self._order(EvaluateWork(self.roster.active, answers, self.plan.evaluate_max_batches), now)
+        elif self.at.step >= last or self.stop_asked:
+            self._close(now)
+        else:
+            self._agree("the members changed")
+            self.step_since = now
+            self._open(deal(self.roster.active, self.plan.shards, self.roster.speeds), now)
+
+    def _open(self, owners: tuple[Rank, ...], now: float) -> None:
+        at = self.at
+        samples = self.plan.batch_at(at.cursor, self.samples_in_epoch)
+        step, receivers = Step(at.step + 1), self.roster.receivers
+        order = StepOrder(self.roster.generation, step, at.cursor, samples, owners, receivers)
+        self.phase, self.ballot = Phase.STEPPING, Ballot(order)
+        self._order(StepWork(order), now)
+
+    def _agree(self, why: str, *, again: bool = False) -> None:
+        """Let newcomers in, and open a new generation if the members are not those of the last order."""
+        for entry, heal in self.roster.admit(self.at):
+            self.out.append(Send(entry.session, heal))
+        if self.roster.settle(again=again):
+            names = tuple((member.rank, member.incarnation) for member in self.roster.members)
+            self._publish(facts.GenerationStarted(self.roster.generation, Step(self.at.step + 1), names, why))
+
+    def _order(self, work: Work, now: float) -> None:
+        """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
+        at, roster, writer = self.at, self.roster, -1
+        if self.saves.wanted and self.saves.writing is None and roster.active:
+            writer = roster.active[0]
+            self.saves.begin(at, Rank(writer), now)
+            self._publish(facts.CheckpointStarted(at.step))
+        head = (roster.generation, roster.members, at.step, at.cursor, at.counters, at.verdict)
+        order = Order(*head, work, writer, roster.held)
+        for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
+            self.out.append(Send(entry.session, order))
+
+    def _again(self, why: str, now: float) -> None:
+        """The work under way cannot end as it was ordered: order it again for whoever is left."""
+        self.timers.pop("retry", None)
+        ballot = self.ballot
+        if self.phase is not Phase.STEPPING or ballot is None or not self.roster.active:
+            if self.phase in (Phase.STEPPING, Phase.EVALUATING):
+                self._agree(why, again=True)
+                self._boundary(now)
+            return
+        self._publish(facts.StepAborted(ballot.order.step, self.roster.generation, why))
+        if len(self.roster.active) < self.plan.min_workers:
+            self._boundary(now)
+            return
+        self._agree(why, again=True)
+        self._open(take_over(ballot.order.owners, self.roster.active), now)
+
+    # ---- what the work led to
+
+    def _commit(self, ballot: Ballot, now: float) -> None:
+        order, count = ballot.order, ballot.count()
+        applied = count.finite and count.tokens > 0
+        self.at = advance(self.at, ballot, count, self.rate_of, self.plan.last_step(self.samples_in_epoch))
+        self._publish(committed_fact(ballot, count, self.at, now - self.step_since))
+        self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
+        if not applied and (self.plan.stop_on_nonfinite or self.skipped_in_a_row >= self.plan.max_skipped_in_a_row):
+            times = "" if self.plan.stop_on_nonfinite else f" {self.skipped_in_a_row} times in a row"
+            self._finish("failed", f"the gradient of step {order.step} was not finite{times}; lower optim.lr", now)
+            return
+        self._boundary(now)
+
+    def _evaluated(self, evaluation: Evaluation, now: float) -> None:
+        step, seconds = self.at.step, now - evaluation.since
+        loss, tokens, accuracy = evaluation.loss, evaluation.tokens, evaluation.accuracy
+        self._publish(facts.EvaluationFinished(step, "held-out", loss, tokens, accuracy, seconds))
+        for answer in evaluation.answers:
+            self._publish(facts.SampleGenerated(step, answer.prompt, answer.expected, answer.answer))
+        self.evaluated_at = step
+        self._boundary(now)
+
+    def _saved(self, message: CheckpointDone, now: float) -> None:
+        if message.error:
+            self._publish(facts.CheckpointFailed(message.step, message.error))
+        else:
+            size, seconds, digest = message.size_bytes, message.seconds, message.parameter_hash
+            self._publish(facts.CheckpointWritten(message.step, message.path, size, seconds, digest))
+        self.saves.done(message.step, message.path if not message.error else "")
+        if self.phase is Phase.CLOSING:
+            if message.error and message.step == self.at.step:
+                self._finish("failed", f"the last checkpoint could not be written: {message.error}", now)
+            else:
+                self._close(now)
+
+    # ---- the end
+
+    def _stop(self, by: str, now: float) -> None:
+        self.stop_asked = by
+        self._publish(facts.StopRequested(by))
+        if self.phase is Phase.EVALUATING:
+            self._again("stop requested", now)
+        elif self.phase in (Phase.GATHERING, Phase.RESTORING, Phase.PAUSED):
+            self._finish("stopped", by, now)
+
+    def _close(self, now: float) -> None:
+        """Nothing is left to do but to make sure that the committed state is on disk."""
+        self.phase = Phase.CLOSING
+        if self.saves.holds(self.at.step):
+            stopped = self.at.step < self.plan.last_step(self.samples_in_epoch)
+            self._finish("stopped" if stopped else "done", self.stop_asked if stopped else "", now)
+            return
+        if self.saves.writing != self.at.step:
+            self.saves.wanted = True
+        self._agree("closing")
+        self._order(Rest("closing"), now)
+
+    def _finish(self, outcome: str, reason: str, now: float) -> None:
+        del now
+        self.phase, self.timers = Phase.FINISHED, {}
+        for entry in self.roster.with_role(*Role):
+            self.out.append(Send(entry.session, Finish(outcome, reason)))
+        self.out.append(Finished(outcome, reason))

@@ -1,0 +1,48 @@
+"""One evaluation under way: whose share is missing, and what the shares add up to.
+
+Sums in float64, merged, never averaged averages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from runtime.cluster.messages import Answer, Evaluated
+from runtime.ids import Generation, Rank
+
+
+@dataclass
+class Evaluation:
+    """The shares of `workers`, all of which must arrive."""
+
+    workers: tuple[Rank, ...]
+    since: float
+    shares: dict[Rank, Evaluated] = field(default_factory=dict)
+
+    def add(self, rank: Rank, share: Evaluated, generation: Generation) -> bool:
+        """Take a share; True when it was the last one missing. Shares of an older generation are ignored."""
+        if share.generation != generation or rank not in self.workers:
+            return False
+        self.shares[rank] = share
+        return set(self.shares) == set(self.workers)
+
+    @property
+    def loss(self) -> float:
+        """Held-out loss: mean over tokens."""
+        return math.fsum(self.shares[rank].loss_sum for rank in self.workers) / max(self.tokens, 1)
+
+    @property
+    def tokens(self) -> int:
+        """Held-out tokens that counted."""
+        return sum(share.tokens for share in self.shares.values())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of those tokens that were the model's first choice."""
+        return sum(share.correct for share in self.shares.values()) / max(self.tokens, 1)
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """Answers to held-out prompts, in the prompts' order."""
+        found = (answer for share in self.shares.values() for answer in share.answers)
+        return tuple(sorted(found, key=lambda answer: answer.index))

@@ -1,0 +1,128 @@
+"""Who is in the run, how far each of them is, and which generation they form.
+
+A small mutable book that only the coordinator's core writes in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from runtime.cluster.messages import Heal, Join, Member
+from runtime.cluster.signals import Position
+from runtime.ids import Generation, Rank, Step
+
+
+class Role(Enum):
+    """How far a worker has come."""
+
+    WAITING = "waiting"
+    """Joined; holds nothing that is of use, and was told nothing yet."""
+    CATCHING_UP = "catching up"
+    """Restoring or healing: gets summed gradients, owns no shard, has no vote."""
+    ACTIVE = "active"
+    """Holds the committed state, or will as soon as it reads its orders."""
+
+
+@dataclass
+class Entry:
+    """One joined worker."""
+
+    session: int
+    join: Join
+    role: Role = Role.WAITING
+    holds: int = -1
+    heals_from: int = -1
+    """Step of the state that it fetches from its peers, -1 when it does not."""
+    speed: float = 1.0
+    """Samples per second, as measured; only ratios matter."""
+
+    @property
+    def rank(self) -> Rank:
+        """The worker's slot."""
+        return self.join.rank
+
+    @property
+    def member(self) -> Member:
+        """As the other workers see it."""
+        return Member(self.join.rank, self.join.incarnation, self.join.peer_address)
+
+
+@dataclass
+class Membership:
+    """The joined workers by rank; the newest incarnation of each (so that a zombie is known); the generation."""
+
+    generation: Generation
+    entries: dict[Rank, Entry] = field(default_factory=dict)
+    newest: dict[Rank, int] = field(default_factory=dict)
+    members: tuple[Member, ...] = ()
+    """Who took part in the generation."""
+
+    def enter(self, session: int, join: Join) -> str:
+        """Take a worker in; returns why not, or an empty string. An older session of the same slot is replaced."""
+        newest = self.newest.get(join.rank, 0)
+        if join.incarnation < newest:
+            return f"incarnation {join.incarnation} of worker {join.rank} was replaced by {newest}"
+        self.newest[join.rank] = join.incarnation
+        self.entries[join.rank] = Entry(session, join, holds=join.holds)
+        return ""
+
+    def fence(self, rank: Rank, incarnation: int) -> None:
+        """Refuse this and every older incarnation of `rank` from now on."""
+        self.newest[rank] = max(self.newest.get(rank, 0), incarnation + 1)
+
+    def leave(self, session: int) -> Entry | None:
+        """Take out whoever spoke through `session`; None when that session was replaced already."""
+        for rank, entry in self.entries.items():
+            if entry.session == session:
+                return self.entries.pop(rank)
+        return None
+
+    def of_session(self, session: int) -> Entry | None:
+        """The worker behind a session."""
+        return next((entry for entry in self.entries.values() if entry.session == session), None)
+
+    def with_role(self, *roles: Role) -> tuple[Entry, ...]:
+        """Workers in these roles, by rank."""
+        return tuple(self.entries[rank] for rank in sorted(self.entries) if self.entries[rank].role in roles)
+
+    @property
+    def active(self) -> tuple[Rank, ...]:
+        """Ranks that own shards and vote."""
+        return tuple(entry.rank for entry in self.with_role(Role.ACTIVE))
+
+    @property
+    def speeds(self) -> dict[Rank, float]:
+        """Measured speed of each active worker."""
+        return {entry.rank: entry.speed for entry in self.with_role(Role.ACTIVE)}
+
+    @property
+    def receivers(self) -> tuple[Rank, ...]:
+        """Ranks that get the summed gradient."""
+        return tuple(entry.rank for entry in self.with_role(Role.ACTIVE, Role.CATCHING_UP))
+
+    def admit(self, at: Position) -> list[tuple[Entry, Heal]]:
+        """Newcomers become members that fetch the state `at` from the active ones; returns what to tell them."""
+        if not self.active:
+            return []
+        sources = tuple(self.entries[rank].member for rank in self.active)
+        told = []
+        for entry in self.with_role(Role.WAITING):
+            entry.role, entry.heals_from = Role.CATCHING_UP, at.step
+            told.append((entry, Heal(at.step, at.cursor, at.counters, sources)))
+        return told
+
+    def settle(self, *, again: bool) -> bool:
+        """Bump the generation if the members are not those of the last one (or `again`); whether it was bumped."""
+        members = tuple(entry.member for entry in self.with_role(Role.ACTIVE, Role.CATCHING_UP))
+        if members == self.members and not again:
+            return False
+        self.members = members
+        self.generation = Generation(self.generation + 1)
+        return True
+
+    @property
+    def held(self) -> tuple[Step, ...]:
+        """States that members must keep, because a newcomer is fetching them."""
+        healing = self.with_role(Role.CATCHING_UP)
+        return tuple(Step(step) for step in sorted({entry.heals_from for entry in healing if entry.heals_from >= 0}))

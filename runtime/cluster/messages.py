@@ -1,0 +1,245 @@
+"""What a worker and the coordinator say to each other; `wire` puts it into protobuf.
+
+    worker -> coordinator   Join, Holding, Progress, Vote, ExchangeFailed, Evaluated, CheckpointDone
+    coordinator -> worker   Order, Heal, Restore, Finish, Refused
+
+One `Order` closes a step and opens the next: it carries the verdict on the step before it and the work that follows,
+so a quiet step costs a single round trip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from runtime.flow import CommittedStep, StepOrder
+from runtime.ids import Cursor, Generation, Incarnation, Rank, ShardId, Step
+
+
+@dataclass(frozen=True)
+class Member:
+    """A worker that takes part in a generation, and where its data plane listens."""
+
+    rank: Rank
+    incarnation: Incarnation
+    peer_address: str
+
+
+@dataclass(frozen=True)
+class Join:
+    """First message of a session: who is there, and what state it holds."""
+
+    run: str
+    rank: Rank
+    incarnation: Incarnation
+    peer_address: str
+    holds: int
+    """Step whose state it holds, -1 for none."""
+    prepared: int
+    """Step whose summed gradient it holds but has not applied, 0 for none."""
+    cursor: Cursor
+    counters: Mapping[str, float]
+    samples_in_epoch: int
+    data_fingerprint: str
+    host: str
+    device: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Holding:
+    """The worker now holds the state after `step` (restored, healed or caught up)."""
+
+    step: Step
+    seconds: float
+    size_bytes: int
+    sources: tuple[Rank, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A heartbeat that proves progress: where the worker is, and since when."""
+
+    step: int
+    phase: str
+    seconds_in_phase: float
+
+
+@dataclass(frozen=True)
+class ShardTally:
+    """One logical shard's share of the step: sums, and which samples it was."""
+
+    shard: ShardId
+    loss_sum: float
+    tokens: int
+    sample_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Vote:
+    """The worker holds the whole summed gradient of the step and can apply it."""
+
+    generation: Generation
+    step: Step
+    tallies: tuple[ShardTally, ...]
+    finite: bool
+    grad_square_sum: float
+    """Sum of squares of the summed (not yet divided) gradient; the same bits on every worker."""
+    compute_seconds: float
+    exchange_seconds: float
+    feed_seconds: float
+    useful_tokens: int
+    computed_positions: int
+    parameter_hash: str = ""
+    """Hash of the parameters before this step, when a drift check is due."""
+
+
+@dataclass(frozen=True)
+class ExchangeFailed:
+    """The summed gradient could not be had; `peer` is the rank that could not be reached, -1 if unknown."""
+
+    generation: Generation
+    step: Step
+    peer: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A held-out prompt and what the model made of it."""
+
+    index: int
+    prompt: str
+    expected: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """This worker's share of an evaluation: sums, never means."""
+
+    generation: Generation
+    step: Step
+    loss_sum: float
+    tokens: int
+    correct: int
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointDone:
+    """The checkpoint writer finished, well or not (`error` is then one sentence)."""
+
+    step: Step
+    path: str
+    size_bytes: int
+    seconds: float
+    parameter_hash: str
+    error: str = ""
+
+
+FromWorker: TypeAlias = Join | Holding | Progress | Vote | ExchangeFailed | Evaluated | CheckpointDone
+
+
+@dataclass(frozen=True)
+class StepWork:
+    """Compute, exchange and vote on one step."""
+
+    order: StepOrder
+
+
+@dataclass(frozen=True)
+class EvaluateWork:
+    """Evaluate the held-out data: worker k of n takes every n-th sample from k."""
+
+    workers: tuple[Rank, ...]
+    answers: int
+    """How many held-out prompts to answer, over all workers."""
+    max_batches: int
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Drop what is under way and wait; the state stays."""
+
+    reason: str
+
+
+Work: TypeAlias = StepWork | EvaluateWork | Rest
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a step, and the learning rate that it is applied with."""
+
+    committed: CommittedStep
+    learning_rate: float
+    update: int
+    """Number of applied updates up to and including this one: the optimizer's own step count."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Close the step before (`verdict`), then do `work` as `members` of `generation`."""
+
+    generation: Generation
+    members: tuple[Member, ...]
+    state: Step
+    """The committed step: whoever applied `verdict` now holds the state after it."""
+    cursor: Cursor
+    counters: Mapping[str, float]
+    verdict: Verdict | None
+    work: Work
+    checkpoint_rank: int = -1
+    """The rank that writes the state after `state` to disk while it goes on; -1 for none."""
+    hold: tuple[Step, ...] = ()
+    """States to keep for newcomers that are fetching them; whatever is not listed may be forgotten."""
+
+
+@dataclass(frozen=True)
+class Heal:
+    """Fetch the state after `step` from these members, then catch up with the orders that arrive meanwhile."""
+
+    step: Step
+    cursor: Cursor
+    counters: Mapping[str, float]
+    sources: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Go (back) to this saved state; an empty path is the initial model."""
+
+    step: Step
+    cursor: Cursor
+    counters: Mapping[str, float]
+    path: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The run is over: let the writer drain and leave."""
+
+    outcome: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """This session has no place in the run (a stale incarnation, another run, other data): leave."""
+
+    reason: str
+
+
+ToWorker: TypeAlias = Order | Heal | Restore | Finish | Refused
+
+
+@dataclass(frozen=True)
+class RestorePoint:
+    """A state that can be loaded from disk (or built from the seed, when `path` is empty)."""
+
+    step: Step
+    cursor: Cursor
+    path: str
+    counters: Mapping[str, float] = field(default_factory=dict)

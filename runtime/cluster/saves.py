@@ -1,0 +1,58 @@
+"""The coordinator's book of checkpoints: what is on disk, what is being written and by whom, what is still wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.cluster.messages import RestorePoint
+from runtime.cluster.plan import RunPlan
+from runtime.cluster.signals import Position
+from runtime.ids import Rank, Step
+
+
+@dataclass
+class Saves:
+    """Newest restore point first; at most one checkpoint is being written at a time."""
+
+    points: list[RestorePoint]
+    writing: Step | None = None
+    writer: Rank | None = None
+    wanted: bool = False
+    since: float = 0.0
+    """When the newest checkpoint was ordered."""
+    _position: Position | None = None
+
+    @property
+    def newest(self) -> RestorePoint:
+        """Where everybody restarts from when no living worker holds a state."""
+        return self.points[0]
+
+    def holds(self, step: Step) -> bool:
+        """Whether the state after `step` is on disk."""
+        return any(point.step == step and point.path for point in self.points)
+
+    def consider(self, plan: RunPlan, step: Step, now: float) -> None:
+        """Want a checkpoint of this boundary if the plan says so."""
+        if not self.holds(step) and plan.checkpoint_due(step, now - self.since):
+            self.wanted = True
+
+    def begin(self, at: Position, writer: Rank, now: float) -> None:
+        """`writer` was told to save `at`."""
+        self.writing, self.writer, self.wanted, self.since = at.step, writer, False, now
+        self._position = Position(at.step, at.cursor, dict(at.counters))
+
+    def lost(self, rank: Rank) -> None:
+        """A worker is gone: if it was writing, a checkpoint is wanted again."""
+        if self.writer == rank and self.writing is not None:
+            self.writing = self.writer = None
+            self.wanted = True
+
+    def done(self, step: Step, path: str) -> None:
+        """The checkpoint of `step` is complete at `path` (empty: it failed)."""
+        if step != self.writing:
+            return
+        if path and self._position is not None:
+            at = self._position
+            self.points.insert(0, RestorePoint(at.step, at.cursor, path, at.counters))
+            del self.points[4:]
+        self.writing = self.writer = None

@@ -1,0 +1,230 @@
+"""The messages of `messages`, as protobuf and back. The two differ only where protobuf has no word for what we mean."""
+
+from __future__ import annotations
+
+from mlxd_wire import cluster_pb2 as pb
+
+from runtime.cluster.messages import (
+    Answer,
+    CheckpointDone,
+    Evaluated,
+    EvaluateWork,
+    ExchangeFailed,
+    Finish,
+    FromWorker,
+    Heal,
+    Holding,
+    Join,
+    Member,
+    Order,
+    Progress,
+    Refused,
+    Rest,
+    Restore,
+    ShardTally,
+    StepWork,
+    ToWorker,
+    Verdict,
+    Vote,
+    Work,
+)
+from runtime.errors import ProtocolError
+from runtime.flow import CommittedStep, StepOrder
+from runtime.ids import Cursor, Generation, Incarnation, Rank, ShardId, Step
+
+
+def from_worker_to_wire(message: FromWorker) -> pb.FromWorker:
+    """A worker's message, ready to be sent."""
+    match message:
+        case Join():
+            return pb.FromWorker(join=pb.Join(**vars(message)))
+        case Holding():
+            return pb.FromWorker(holding=pb.Holding(**vars(message)))
+        case Progress():
+            return pb.FromWorker(progress=pb.Progress(**vars(message)))
+        case Vote():
+            fields = vars(message) | {"tallies": [pb.ShardTally(**vars(tally)) for tally in message.tallies]}
+            return pb.FromWorker(vote=pb.Vote(**fields))
+        case ExchangeFailed():
+            return pb.FromWorker(exchange_failed=pb.ExchangeFailed(**vars(message)))
+        case Evaluated():
+            fields = vars(message) | {"answers": [pb.Answer(**vars(answer)) for answer in message.answers]}
+            return pb.FromWorker(evaluated=pb.Evaluated(**fields))
+        case CheckpointDone():
+            return pb.FromWorker(checkpoint_done=pb.CheckpointDone(**vars(message)))
+
+
+def from_worker_of_wire(wire: pb.FromWorker) -> FromWorker:
+    """A worker's message, as received. Raises ProtocolError on a kind that this version does not know."""
+    kind = wire.WhichOneof("kind")
+    match kind:
+        case "join":
+            return _join(wire.join)
+        case "holding":
+            held = wire.holding
+            return Holding(Step(held.step), held.seconds, held.size_bytes, tuple(map(Rank, held.sources)))
+        case "progress":
+            return Progress(wire.progress.step, wire.progress.phase, wire.progress.seconds_in_phase)
+        case "vote":
+            return _vote(wire.vote)
+        case "exchange_failed":
+            failed = wire.exchange_failed
+            return ExchangeFailed(Generation(failed.generation), Step(failed.step), failed.peer, failed.reason)
+        case "evaluated":
+            share = wire.evaluated
+            answers = tuple(Answer(a.index, a.prompt, a.expected, a.answer) for a in share.answers)
+            place = (Generation(share.generation), Step(share.step))
+            return Evaluated(*place, share.loss_sum, share.tokens, share.correct, answers)
+        case "checkpoint_done":
+            done = wire.checkpoint_done
+            return CheckpointDone(
+                Step(done.step), done.path, done.size_bytes, done.seconds, done.parameter_hash, done.error
+            )
+        case _:
+            raise ProtocolError(f"a worker sent a message of an unknown kind ({kind}): are both sides of one version?")
+
+
+def _join(wire: pb.Join) -> Join:
+    return Join(
+        run=wire.run,
+        rank=Rank(wire.rank),
+        incarnation=Incarnation(wire.incarnation),
+        peer_address=wire.peer_address,
+        holds=wire.holds,
+        prepared=wire.prepared,
+        cursor=Cursor(wire.cursor),
+        counters=dict(wire.counters),
+        samples_in_epoch=wire.samples_in_epoch,
+        data_fingerprint=wire.data_fingerprint,
+        host=wire.host,
+        device=wire.device,
+        pid=wire.pid,
+    )
+
+
+def _vote(wire: pb.Vote) -> Vote:
+    return Vote(
+        generation=Generation(wire.generation),
+        step=Step(wire.step),
+        tallies=tuple(
+            ShardTally(ShardId(tally.shard), tally.loss_sum, tally.tokens, tuple(tally.sample_ids))
+            for tally in wire.tallies
+        ),
+        finite=wire.finite,
+        grad_square_sum=wire.grad_square_sum,
+        compute_seconds=wire.compute_seconds,
+        exchange_seconds=wire.exchange_seconds,
+        feed_seconds=wire.feed_seconds,
+        useful_tokens=wire.useful_tokens,
+        computed_positions=wire.computed_positions,
+        parameter_hash=wire.parameter_hash,
+    )
+
+
+def to_worker_to_wire(message: ToWorker) -> pb.ToWorker:
+    """The coordinator's message, ready to be sent."""
+    match message:
+        case Order():
+            return pb.ToWorker(order=_order_to_wire(message))
+        case Heal():
+            fields = vars(message) | {"sources": _members_to_wire(message.sources)}
+            return pb.ToWorker(heal=pb.Heal(**fields))
+        case Restore():
+            return pb.ToWorker(restore=pb.Restore(**vars(message)))
+        case Finish():
+            return pb.ToWorker(finish=pb.Finish(**vars(message)))
+        case Refused():
+            return pb.ToWorker(refused=pb.Refused(**vars(message)))
+
+
+def _members_to_wire(members: tuple[Member, ...]) -> list[pb.Member]:
+    return [pb.Member(**vars(member)) for member in members]
+
+
+def _order_to_wire(order: Order) -> pb.Order:
+    wire = pb.Order(
+        generation=order.generation,
+        members=_members_to_wire(order.members),
+        state=order.state,
+        cursor=order.cursor,
+        counters=order.counters,
+        checkpoint_rank=order.checkpoint_rank,
+        hold=order.hold,
+    )
+    if order.verdict is not None:
+        verdict = order.verdict
+        said = pb.Verdict(**vars(verdict.committed), learning_rate=verdict.learning_rate, update=verdict.update)
+        wire.verdict.CopyFrom(said)
+    match order.work:
+        case StepWork(order=step):
+            wire.step.CopyFrom(pb.StepWork(**vars(step)))
+        case EvaluateWork():
+            wire.evaluate.CopyFrom(pb.EvaluateWork(**vars(order.work)))
+        case Rest():
+            wire.rest.CopyFrom(pb.Rest(reason=order.work.reason))
+    return wire
+
+
+def to_worker_of_wire(wire: pb.ToWorker) -> ToWorker:
+    """The coordinator's message, as received. Raises ProtocolError on a kind that this version does not know."""
+    kind = wire.WhichOneof("kind")
+    match kind:
+        case "order":
+            return _order(wire.order)
+        case "heal":
+            heal = wire.heal
+            return Heal(Step(heal.step), Cursor(heal.cursor), dict(heal.counters), _members(heal.sources))
+        case "restore":
+            back = wire.restore
+            return Restore(Step(back.step), Cursor(back.cursor), dict(back.counters), back.path)
+        case "finish":
+            return Finish(wire.finish.outcome, wire.finish.reason)
+        case "refused":
+            return Refused(wire.refused.reason)
+        case _:
+            raise ProtocolError(f"the coordinator sent an unknown kind of message ({kind}): are both of one version?")
+
+
+def _members(wires: object) -> tuple[Member, ...]:
+    found: list[pb.Member] = list(wires)  # type: ignore[call-overload]  # protobuf's repeated container has no public type
+    return tuple(Member(Rank(wire.rank), Incarnation(wire.incarnation), wire.peer_address) for wire in found)
+
+
+def _order(wire: pb.Order) -> Order:
+    verdict = None
+    if wire.HasField("verdict"):
+        said = wire.verdict
+        committed = CommittedStep(Step(said.step), said.applied, said.tokens, said.loss_sum, said.grad_norm)
+        verdict = Verdict(committed, said.learning_rate, said.update)
+    return Order(
+        generation=Generation(wire.generation),
+        members=_members(wire.members),
+        state=Step(wire.state),
+        cursor=Cursor(wire.cursor),
+        counters=dict(wire.counters),
+        verdict=verdict,
+        work=_work(wire),
+        checkpoint_rank=wire.checkpoint_rank,
+        hold=tuple(map(Step, wire.hold)),
+    )
+
+
+def _work(wire: pb.Order) -> Work:
+    match wire.WhichOneof("work"):
+        case "step":
+            step = wire.step
+            return StepWork(
+                StepOrder(
+                    generation=Generation(step.generation),
+                    step=Step(step.step),
+                    cursor=Cursor(step.cursor),
+                    samples=step.samples,
+                    owners=tuple(map(Rank, step.owners)),
+                    receivers=tuple(map(Rank, step.receivers)),
+                )
+            )
+        case "evaluate":
+            work = wire.evaluate
+            return EvaluateWork(tuple(map(Rank, work.workers)), work.answers, work.max_batches)
+        case _:
+            return Rest(wire.rest.reason)
