@@ -38,7 +38,7 @@ class ActorExited:
     path: ActorPath
     incarnation: Incarnation
     reason: str
-    """In OTP's sense and ours: `normal`, `shutdown`, `crash`, `killed`, `hung`, `start_failed`."""
+    """One word for the kind of exit: `normal`, `error`, `killed`, `hung`, ... (`runtime.actors.exit`)."""
     detail: str = ""
     """One line: the exception, or the signal's name."""
     code: int | None = None

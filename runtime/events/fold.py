@@ -1,0 +1,158 @@
+"""The one pure function from facts to what they add up to: fold(state, envelope) -> state.
+
+It asks no clock, keeps nothing, and never raises on any order of valid facts: a journal may begin in the middle, have
+holes, or tell of two root processes one after the other. An envelope that was folded in already changes nothing, so a
+console may ask again for facts that it is not sure of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from runtime.events import fold_supervision, fold_training
+from runtime.events.alarms import mend, raise_alarm
+from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.saving import (
+    CheckpointFailed,
+    CheckpointRejected,
+    CheckpointRemoved,
+    CheckpointStarted,
+    CheckpointWritten,
+)
+from runtime.events.state import Mark, RunState
+from runtime.events.supervision import ActorStarting
+from runtime.events.training import (
+    EvaluationFinished,
+    RolledBack,
+    SampleGenerated,
+    StepAborted,
+    StepCommitted,
+)
+from runtime.events.types import Envelope, Event, UnknownEvent
+from runtime.ids import Generation
+
+_MOST_CHECKPOINTS = 1024
+_FREQUENT = (StepCommitted, StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, UnknownEvent)
+"""Facts that come too often, or say too little, for the list of notable ones."""
+
+
+def fold(state: RunState, envelope: Envelope) -> RunState:
+    """The state after one more fact. Pure; costs a few tens of microseconds whatever the length of the run."""
+    if envelope.seq <= state.seq:
+        return state
+    event = envelope.event
+    if isinstance(event, StepCommitted):
+        training = fold_training.committed(state.training, event, envelope.wall_seconds)
+        marks = state.marks if event.applied else state.marks.append(Mark(event.step, "skipped", "not finite"))
+        return replace(state, seq=envelope.seq, wall_seconds=envelope.wall_seconds, training=training, marks=marks)
+    state = replace(state, seq=envelope.seq, wall_seconds=envelope.wall_seconds)
+    if not isinstance(event, _FREQUENT):
+        state = replace(state, notable=state.notable.append(envelope))
+    return _folded(state, event)
+
+
+def fold_all(envelopes: Iterable[Envelope], state: RunState | None = None) -> RunState:
+    """The state after all of them, from an empty one or from `state`."""
+    state = state or RunState()
+    for envelope in envelopes:
+        state = fold(state, envelope)
+    return state
+
+
+def _folded(state: RunState, event: Event) -> RunState:
+    match event:
+        case RunStarted() | StopRequested() | RunFinished() | Warned():
+            return _run(state, event)
+        case (
+            CheckpointStarted() | CheckpointWritten() | CheckpointFailed() | CheckpointRejected() | CheckpointRemoved()
+        ):
+            return _saving(state, event)
+        case StepCommitted() | StepAborted() | RolledBack() | EvaluationFinished() | SampleGenerated():
+            return _training(state, event)
+        case UnknownEvent():
+            return replace(state, unknown=state.unknown + 1)
+        case _:
+            return fold_supervision.folded(state, event)
+
+
+def _run(state: RunState, event: RunStarted | StopRequested | RunFinished | Warned) -> RunState:
+    match event:
+        case RunStarted():
+            return _new_session(state, event)
+        case StopRequested():
+            return replace(state, stopping=event.by or "somebody")
+        case RunFinished():
+            finished = replace(state, outcome=event, members=(), writing_step=None)
+            if event.outcome in {"failed", "gave_up"}:
+                return raise_alarm(finished, "run", "run", event.reason or event.outcome, severity="critical")
+            return finished
+        case Warned():
+            return raise_alarm(state, f"warned {event.place}", event.place, event.text, fix=event.fix)
+
+
+def _new_session(state: RunState, event: RunStarted) -> RunState:
+    """What the last root process knew of living things is void; what is on disk and on the curves stands."""
+    resumed = state.sessions > 0 or bool(event.resumed_from)
+    marks = state.marks.append(Mark(event.first_step - 1, "resumed", event.resumed_from)) if resumed else state.marks
+    return replace(
+        state,
+        plan=event,
+        started_seconds=state.wall_seconds,
+        sessions=state.sessions + 1,
+        stopping="",
+        outcome=None,
+        actors={},
+        workers={},
+        generation=Generation(0),
+        members=(),
+        writing_step=None,
+        alarms={},
+        marks=marks,
+        training=fold_training.back_to(state.training, event.first_step - 1, cursor=event.cursor),
+    )
+
+
+def _training(
+    state: RunState, event: StepCommitted | StepAborted | RolledBack | EvaluationFinished | SampleGenerated
+) -> RunState:
+    match event:
+        case RolledBack():
+            state = replace(state, marks=state.marks.append(Mark(event.to_step, "rollback", event.reason)))
+            place = f"step {event.from_step}"
+            cause = f"rolled back to step {event.to_step}: {event.reason}"
+            state = raise_alarm(state, "rollback", place, cause)
+            return replace(state, training=fold_training.back_to(state.training, event.to_step))
+        case StepAborted():
+            return replace(state, training=replace(state.training, aborted=state.training.aborted + 1))
+        case EvaluationFinished():
+            return replace(state, training=fold_training.evaluated(state.training, event))
+        case SampleGenerated():
+            return replace(state, training=fold_training.answered(state.training, event))
+        case StepCommitted():
+            return replace(state, training=fold_training.committed(state.training, event, state.wall_seconds))
+
+
+def _saving(
+    state: RunState,
+    event: CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved,
+) -> RunState:
+    match event:
+        case CheckpointStarted():
+            return replace(state, writing_step=event.step)
+        case CheckpointWritten():
+            kept = tuple(each for each in state.checkpoints if each.path != event.path)[-_MOST_CHECKPOINTS:]
+            marks = state.marks.append(Mark(event.step, "checkpoint", event.path))
+            state = replace(state, checkpoints=(*kept, event), marks=marks, writing_step=None)
+            return mend(state, "checkpoint")
+        case CheckpointFailed():
+            cause = f"the checkpoint of step {event.step} was not written: {event.reason}"
+            fix = "the earlier ones stand; free space or change run.output_dir"
+            state = replace(state, writing_step=None)
+            return raise_alarm(state, "checkpoint", "checkpoints", cause, fix=fix, severity="critical")
+        case CheckpointRejected():
+            kept = tuple(each for each in state.checkpoints if each.path != event.path)
+            state = replace(state, checkpoints=kept)
+            return raise_alarm(state, f"rejected {event.path}", event.path, event.reason)
+        case CheckpointRemoved():
+            return replace(state, checkpoints=tuple(each for each in state.checkpoints if each.path != event.path))

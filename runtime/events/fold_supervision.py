@@ -1,0 +1,140 @@
+"""How the facts about processes and membership change the tree, the workers and the alarms. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeAlias
+
+from runtime.events.alarms import mend, raise_alarm
+from runtime.events.state import ActorRow, Mark, RunState, WorkerRow
+from runtime.events.supervision import (
+    ActorExited,
+    ActorReady,
+    ActorStarting,
+    GenerationStarted,
+    RestartPlanned,
+    StateHealed,
+    SupervisorGaveUp,
+    WorkerHung,
+    WorkerJoined,
+    WorkerLost,
+)
+from runtime.ids import ActorPath, Rank
+
+_ActorFact: TypeAlias = ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
+_WorkerFact: TypeAlias = WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
+
+
+def folded(state: RunState, event: _ActorFact | _WorkerFact) -> RunState:
+    """The state after one fact of this file's subject."""
+    match event:
+        case ActorStarting() | ActorReady() | ActorExited() | RestartPlanned() | SupervisorGaveUp():
+            return _actor(state, event)
+        case _:
+            return _worker(state, event)
+
+
+def _actor(state: RunState, event: _ActorFact) -> RunState:
+    row = state.actors.get(event.path) or ActorRow(event.path)
+    match event:
+        case ActorStarting():
+            strategy = event.strategy or row.strategy
+            row = replace(row, status="starting", incarnation=event.incarnation, strategy=strategy, pid=0)
+        case ActorReady():
+            row = replace(
+                row,
+                status="ready",
+                incarnation=event.incarnation,
+                pid=event.pid,
+                host=event.host or row.host,
+                device=event.device or row.device,
+            )
+        case ActorExited():
+            reason = f"{event.reason}: {event.detail}" if event.detail else event.reason
+            row = replace(row, status="exited", incarnation=event.incarnation, pid=0, reason=reason, tail=event.tail)
+            if not event.expected:
+                row = replace(row, restarts=row.restarts + 1)
+                state = replace(state, restarts=state.restarts + 1)
+        case RestartPlanned():
+            row = replace(row, status="waiting", restarts_left=event.restarts_left)
+        case SupervisorGaveUp():
+            row = replace(row, status="gave_up", reason=event.cause, tail=event.tail)
+            state = raise_alarm(
+                state, f"gave up {event.path}", event.path, event.cause, fix=_last_line(event), severity="critical"
+            )
+    return _with_actor(state, event.path, replace(row, since_seconds=state.wall_seconds))
+
+
+def _last_line(event: SupervisorGaveUp) -> str:
+    """What to look at first: the last thing that the dead child said."""
+    lines = event.tail.strip().splitlines()
+    return f"it said last: {lines[-1].strip()}" if lines else ""
+
+
+def _with_actor(state: RunState, path: ActorPath, row: ActorRow) -> RunState:
+    return replace(state, actors={**state.actors, path: row})
+
+
+def _worker(state: RunState, event: _WorkerFact) -> RunState:
+    match event:
+        case WorkerJoined():
+            return _joined(state, event)
+        case WorkerLost():
+            return _lost(state, event)
+        case WorkerHung():
+            cause = f"hung in {event.phase}: quiet for {event.quiet_seconds:.1f} s (limit {event.limit_seconds:.1f} s)"
+            row = replace(_row(state, event.rank), phase="hung", incarnation=event.incarnation, reason=cause)
+            state = raise_alarm(state, f"worker {event.rank}", f"worker {event.rank}", cause)
+            return _with_worker(state, row)
+        case StateHealed():
+            return _with_worker(state, replace(_row(state, event.rank), state_step=event.step))
+        case GenerationStarted():
+            return _new_generation(state, event)
+
+
+def _joined(state: RunState, event: WorkerJoined) -> RunState:
+    row = replace(
+        _row(state, event.rank),
+        phase="joined",
+        incarnation=event.incarnation,
+        state_step=event.state_step,
+        pid=event.pid,
+        host=event.host,
+        device=event.device,
+    )
+    if row.losses:
+        mark = Mark(state.training.step, "joined", f"worker {event.rank}")
+        state = replace(state, marks=state.marks.append(mark))
+    return mend(_with_worker(state, row), f"worker {event.rank}")
+
+
+def _lost(state: RunState, event: WorkerLost) -> RunState:
+    row = _row(state, event.rank)
+    row = replace(row, phase="lost", incarnation=event.incarnation, losses=row.losses + 1, reason=event.reason, pid=0)
+    state = replace(
+        _with_worker(state, row),
+        workers_lost=state.workers_lost + 1,
+        members=tuple(member for member in state.members if member[0] != event.rank),
+        marks=state.marks.append(Mark(state.training.step, "lost", f"worker {event.rank}: {event.reason}")),
+    )
+    return raise_alarm(state, f"worker {event.rank}", f"worker {event.rank}", f"lost: {event.reason}")
+
+
+def _new_generation(state: RunState, event: GenerationStarted) -> RunState:
+    """Members train; whoever was a member and is none any more keeps the word that its own facts gave it."""
+    workers = dict(state.workers)
+    for rank, incarnation in event.members:
+        row = _row(state, rank)
+        if row.phase != "training":
+            row = replace(row, since_seconds=state.wall_seconds)
+        workers[rank] = replace(row, phase="training", incarnation=incarnation, reason="")
+    return replace(state, workers=workers, generation=event.generation, members=event.members)
+
+
+def _row(state: RunState, rank: Rank) -> WorkerRow:
+    return state.workers.get(rank) or WorkerRow(rank)
+
+
+def _with_worker(state: RunState, row: WorkerRow) -> RunState:
+    row = replace(row, since_seconds=state.wall_seconds)
+    return replace(state, workers={**state.workers, row.rank: row})
