@@ -2,9 +2,14 @@
 
 types    every event and its envelope (by subject: run, supervision, training, saving)
 codec    events to JSON and back, readable across versions
+state    RunState: everything that a screen shows (chain, curve: its bounded parts; pace: figures from it)
+fold     the pure function from facts to state
+journal  events.jsonl and its writer; replay reads it back
+bus      numbers facts and hands them to whoever wants to know (trio: import it from runtime.events.bus)
 """
 
 from runtime.events.codec import envelope_from_json, envelope_to_json, from_json, to_json
+from runtime.events.fold import fold, fold_all
 from runtime.events.run import Outcome, RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -13,6 +18,7 @@ from runtime.events.saving import (
     CheckpointStarted,
     CheckpointWritten,
 )
+from runtime.events.state import RunState
 from runtime.events.supervision import (
     ActorExited,
     ActorReady,
@@ -67,4 +73,8 @@ __all__ = [
     "from_json",
     "envelope_to_json",
     "envelope_from_json",
+    # state
+    "RunState",
+    "fold",
+    "fold_all",
 ]
