@@ -17,8 +17,15 @@ os.environ.update(  # before anything imports MLX, OpenBLAS, gRPC or transformer
     WANDB_MODE="disabled",
 )
 
+import hypothesis
+
 from tests.support.processes import Seen, children_of, kill_all
 from tests.support.waiting import WaitedTooLong, until
+
+hypothesis.settings.register_profile(  # a busy machine is no failure; CI tries the same examples every time
+    "ours", deadline=None, print_blob=True, derandomize="CI" in os.environ
+)
+hypothesis.settings.load_profile("ours")
 
 LEAK_GUARD_SECONDS = 15.0
 LIVES_ON = ("Trio thread", "pytest_timeout", "_poll_wrapper")

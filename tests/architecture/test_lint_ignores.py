@@ -58,8 +58,6 @@ def test_every_ignore_in_the_linter_settings_has_its_reason() -> None:
     lists = re.findall(r"^ignore = \[\n(.*?)^\]", settings, flags=re.DOTALL | re.MULTILINE)
     per_file_block = r"^\[tool\.ruff\.lint\.per-file-ignores\]\n(.*?)(?:^\[|\Z)"
     (per_file,) = re.findall(per_file_block, settings, flags=re.DOTALL | re.MULTILINE)
-        r"^\[tool\.ruff\.lint\.per-file-ignores\]\n(.*?)(?:^\[|\Z)", settings, re.DOTALL | re.MULTILINE
-    )
     lines = [line for block in [*lists, per_file] for line in block.splitlines() if line.strip()]
     assert lists
     assert [line for line in lines if len(WORDS.findall(line.partition("#")[2])) < 2] == []
