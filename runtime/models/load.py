@@ -1,0 +1,205 @@
+"""A model ready for the device: weights, tokenizer, and the files that make an exported folder complete.
+
+Both kinds, `[model.scratch]` and a folder of mlx-lm, come out as the same `Loaded`. The tokenizer is always opened from
+exactly the files that an export will write, so that training and serving cannot disagree about template or stop tokens.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from runtime.errors import ModelError
+from runtime.flow import Array
+from runtime.models.bytes_tokenizer import write_bytes_tokenizer
+from runtime.models.device import DeviceKind, default_kind
+from runtime.models.scratch import ScratchConfig, build_model, model_args_class, scratch_config
+from runtime.models.tokenizer import json_bytes, open_tokenizer, tokenizer_files
+
+
+class ModelConfig(Protocol):
+    """`[model]` of the configuration."""
+
+    @property
+    def path(self) -> str:
+        """A folder, a hub name, or "" for scratch."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """Branch, tag or commit of a hub name."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """`auto`, `float32`, `float16` or `bfloat16`."""
+        ...
+
+    @property
+    def chat_template(self) -> str:
+        """`auto`, or the path of a .jinja file."""
+        ...
+
+    @property
+    def stop_tokens(self) -> tuple[str, ...] | list[str]:
+        """Further tokens that end an answer."""
+        ...
+
+    @property
+    def scratch(self) -> ScratchConfig:
+        """What to build when there is no path."""
+        ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and everything that belongs to it. The arrays belong to the thread that loaded them."""
+
+    model: Any
+    """An mlx_lm model (nn.Module), evaluated."""
+    tokenizer: Any
+    """mlx_lm's TokenizerWrapper; `eos_token_ids` holds every token that ends an answer."""
+    config: Mapping[str, Any]
+    """`config.json` as an export will write it."""
+    folder_files: Mapping[str, bytes]
+    """Tokenizer files by name, as an export will write them."""
+
+
+def load_model(model: ModelConfig, seed: int, dtype: str | None = None) -> Loaded:
+    """Build or open the configured model on this thread's default device. Imports mlx and mlx_lm.
+
+    `dtype` overrides `model.dtype`; `auto` means float32 on a CPU and bfloat16 elsewhere. Random weights depend on
+    `seed` alone. Raises ModelError for whatever is missing, unknown or broken.
+    """
+    chosen = resolve_dtype(dtype or model.dtype)
+    loaded = _open_folder(model, find_folder(model.path, model.revision)) if model.path else _build(model, seed)
+    _cast(loaded.model, chosen)
+    return loaded
+
+
+def load_tokenizer(model: ModelConfig) -> Any:
+    """The configured model's tokenizer (mlx_lm's TokenizerWrapper) without its weights. Raises ModelError."""
+    if not model.path:
+        return open_tokenizer(_scratch_files(model), model.stop_tokens, ())
+    folder = find_folder(model.path, model.revision)
+    config = _read_config(folder)
+    return open_tokenizer(tokenizer_files(folder, model.chat_template), model.stop_tokens, _eos_ids(config))
+
+
+def resolve_dtype(name: str) -> str:
+    """`auto` -> float32 on a CPU (16-bit products are 8 times slower there), bfloat16 elsewhere."""
+    if name != "auto":
+        return name
+    return "float32" if default_kind() is DeviceKind.CPU else "bfloat16"
+
+
+def find_folder(path: str, revision: str = "main") -> Path:
+    """The local folder of a model: `path` itself, or the hub's copy of it. Raises ModelError when there is neither."""
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute() or path.startswith(("./", "../", "~")) or path.count("/") != 1:
+        raise ModelError(f"model.path: {path} is not a folder; give a model's folder or a hub name such as org/name")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+    try:
+        return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model.path: {path} is no folder here, and the hub did not give it: {reason}") from error
+
+
+def write_model_folder(folder: Path, loaded: Loaded, parameters: Mapping[str, Array]) -> tuple[Path, ...]:
+    """Write a folder that `mlx_lm.load` opens unchanged: config.json, tokenizer files, model.safetensors.
+
+    `parameters` are all parameters by dotted name, mlx or numpy arrays. Existing files of these names are replaced.
+    Returns the written paths; raises ModelError when the folder cannot be written. Imports mlx.
+    """
+    import mlx.core as mx
+
+    arrays = {name: value if isinstance(value, mx.array) else mx.array(value) for name, value in parameters.items()}
+    weights = folder / "model.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        contents = {"config.json": json_bytes(loaded.config), **loaded.folder_files}
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+        mx.save_safetensors(str(weights), arrays, metadata={"format": "mlx"})
+    except (OSError, RuntimeError) as error:
+        raise ModelError(f"{folder}: the model could not be written: {error}") from error
+    return (weights, *(folder / name for name in contents))
+
+
+def _build(model: ModelConfig, seed: int) -> Loaded:
+    files = _scratch_files(model)
+    tokenizer = open_tokenizer(files, model.stop_tokens, ())
+    config = scratch_config(
+        model.scratch,
+        vocab_size=len(tokenizer),
+        eos_token_ids=sorted(tokenizer.eos_token_ids),
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Loaded(build_model(config, seed=seed), tokenizer, config, files)
+
+
+def _open_folder(model: ModelConfig, folder: Path) -> Loaded:
+    from mlx_lm.utils import load_model as open_weights
+
+    model_args_class(_read_config(folder))  # an unknown architecture gets its own sentence
+    if not any(folder.glob("model*.safetensors")):
+        raise ModelError(
+            f"{folder}: there is no model*.safetensors in this folder; convert the model with mlx_lm.convert"
+        )
+    try:
+        opened, config = open_weights(folder, lazy=True)
+    except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
+        raise ModelError(f"{folder}: the weights do not fit config.json: {error}") from error
+    files = tokenizer_files(folder, model.chat_template)
+    tokenizer = open_tokenizer(files, model.stop_tokens, _eos_ids(config))
+    return Loaded(opened, tokenizer, {**config, "eos_token_id": sorted(tokenizer.eos_token_ids)}, files)
+
+
+def _cast(model: Any, dtype: str) -> None:
+    import mlx.core as mx
+
+    model.set_dtype(getattr(mx, dtype))
+    mx.eval(model.parameters())
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    from mlx_lm.utils import load_config
+
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{folder}: there is no config.json in this folder, so it is not a model")
+    try:
+        config = dict(load_config(folder))
+    except (ValueError, TypeError, OSError) as error:
+        raise ModelError(f"{folder}/config.json cannot be read: {error}") from error
+    if "model_type" not in config:
+        raise ModelError(f"{folder}/config.json has no model_type, so its architecture is unknown")
+    return config
+
+
+def _eos_ids(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """`eos_token_id` of config.json and generation_config.json: a number, a list, or nothing."""
+    given = config.get("eos_token_id")
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, int) else tuple(given)
+
+
+def _scratch_files(model: ModelConfig) -> dict[str, bytes]:
+    name = model.scratch.tokenizer
+    if name != "bytes":
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            raise ModelError(f'model.scratch.tokenizer: {name} is not a folder; give a tokenizer\'s folder or "bytes"')
+        return tokenizer_files(folder, model.chat_template)
+    with tempfile.TemporaryDirectory(prefix="mlx-distributed-") as written:
+        write_bytes_tokenizer(Path(written))
+        return tokenizer_files(Path(written), model.chat_template)
