@@ -24,7 +24,7 @@ class Shortfall:
     percent: float
     lines: tuple[int, ...]
     branches: tuple[tuple[int, int], ...]
-    """(from line, to line) of jumps that no test took; a negative target leaves the function."""
+    """(from line, to line) of jumps not taken, from lines that did run; a negative target leaves the function."""
 
     def __str__(self) -> str:
         jumps = " ".join(f"{start}->{end}" for start, end in self.branches)
@@ -38,7 +38,7 @@ def shortfalls(report: Mapping[str, Any], floor_percent: float = FLOOR_PERCENT) 
             module=module,
             percent=float(measured["summary"]["percent_covered"]),
             lines=tuple(measured["missing_lines"]),
-            branches=tuple((start, end) for start, end in measured["missing_branches"]),
+            branches=tuple((a, b) for a, b in measured["missing_branches"] if a not in measured["missing_lines"]),
         )
         for module, measured in report["files"].items()
     ]

@@ -13,7 +13,11 @@ from tests.architecture.coverage_floor import main, ranges, shortfalls
 
 def report(**percents: float) -> dict[str, Any]:
     def measured(percent: float) -> dict[str, Any]:
-        return {"summary": {"percent_covered": percent}, "missing_lines": [3, 4, 5, 9], "missing_branches": [[7, -1]]}
+        return {
+            "summary": {"percent_covered": percent},
+            "missing_lines": [3, 4, 5, 9],
+            "missing_branches": [[4, 5], [7, -1]],
+        }
 
     files = {f"runtime/{name}.py": measured(percent) for name, percent in percents.items()}
     return {"files": files, "totals": {"percent_covered": 99.0}}
