@@ -1,0 +1,128 @@
+"""`mlx-serve RUN_OR_MODEL`: mlx-lm's server on the newest good checkpoint of a run, or on a model folder.
+
+A run's checkpoint is exported into a temporary folder that goes away with the server. The run may still be training:
+nothing of its folder is touched, and a checkpoint that is broken is passed over, not set aside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from console.cli.invocation import EXIT_DONE, Parser, answer
+from runtime.errors import CheckpointError, RunError, UsageError
+
+DESCRIPTION = "serve a run's newest good checkpoint, or a model folder, over HTTP (the API of OpenAI)"
+STOP_SECONDS = 5.0
+"""How long the server may take to end after SIGINT before it is killed."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `mlx-serve`: returns the exit code, prints at most one `error:` line."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    return answer(lambda: serve(parser().parse_args(words)))
+
+
+def parser() -> Parser:
+    """The parser of `mlx-serve`."""
+    made = Parser(prog="mlx-serve", description=DESCRIPTION)
+    made.add_argument("source", metavar="RUN_OR_MODEL", type=Path, help="a run's folder, or a folder with config.json")
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    made.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
+    made.add_argument("--step", type=int, metavar="N", help="this checkpoint of the run instead of the newest good one")
+    return made
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C. Returns 0 when the server ended by itself.
+
+    Raises:
+        UsageError: `source` is neither a run nor a model folder, or --step goes with a model folder.
+        RunError: no good checkpoint, the address is in use, or the server failed.
+        KeyboardInterrupt: Ctrl-C; the server has ended by then.
+    """
+    claim_address(args.host, args.port)
+    signal.signal(signal.SIGTERM, _leave)  # so that the temporary folder goes away then, too
+    with model_folder(args.source, args.step) as folder:
+        command = [sys.executable, "-P", "-m", "runtime.app.serve_child"]
+        options = ["--model", str(folder), "--host", args.host, "--port", str(args.port)]
+        status = run_tethered([*command, *options])
+    if status != 0:
+        raise RunError(f"the server ended with {status}; its last lines above say why")
+    return EXIT_DONE
+
+
+def claim_address(host: str, port: int) -> None:
+    """Raise RunError when nobody can listen there, before anything is exported or loaded."""
+    try:
+        with socket.create_server((host, port)):
+            return
+    except OSError as error:
+        raise RunError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port") from error
+
+
+@contextmanager
+def model_folder(source: Path, step: int | None) -> Iterator[Path]:
+    """A folder that mlx-lm can load: `source` itself, or an export that lives as long as the block."""
+    if (source / "config.json").is_file():
+        if step is not None:
+            raise UsageError(f"{source} is a model folder and has no steps; leave --step out, or name a run's folder")
+        yield source.resolve()
+    elif (source / "checkpoints").is_dir():
+        with tempfile.TemporaryDirectory(prefix="mlx-serve-") as scratch:
+            yield exported(source, step, Path(scratch) / "model")
+    else:
+        raise UsageError(
+            f"{source} is neither a run's folder (with checkpoints/) nor a model folder (with config.json)"
+        )
+
+
+def exported(run_folder: Path, step: int | None, target: Path) -> Path:
+    """Export the wanted checkpoint of a run, or else the newest one that is whole, to `target`; say which.
+
+    Raises:
+        CheckpointError: there is none, or the one asked for is broken.
+    """
+    from runtime.checkpoint.export import MODEL_FOLDER_NAME, export
+    from runtime.checkpoint.layout import checkpoint_folders, folder_name
+    from runtime.checkpoint.refusals import BrokenCheckpoint
+    from runtime.ids import Step
+
+    root = run_folder / "checkpoints"
+    wanted = checkpoint_folders(root) if step is None else [root / folder_name(Step(step))]
+    for checkpoint in wanted:
+        try:
+            export(checkpoint, run_folder / MODEL_FOLDER_NAME, target)
+        except BrokenCheckpoint as broken:
+            print(f"{checkpoint.name} is passed over: {broken}", file=sys.stderr)
+            continue
+        print(f"serving {checkpoint}", file=sys.stderr)
+        return target
+    asked = "no checkpoint is whole yet" if step is None else f"there is no whole checkpoint of step {step}"
+    raise CheckpointError(f"{root}: {asked}; `mlx-distributed checkpoints list {run_folder}` shows what there is")
+
+
+def run_tethered(command: Sequence[str]) -> int:
+    """Run a child that dies with us, in a session of its own, and return its exit status; Ctrl-C ends it in order."""
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        return child.wait()
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(STOP_SECONDS)
+            child.kill()
+            child.wait()
+
+
+def _leave(*_: object) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
