@@ -1,7 +1,7 @@
 """A sequence that never changes and grows cheaply: each append gives a new one that shares almost all of the old.
 
 Items stand in full blocks of 64 and one open block, so that an append copies at most 64 references and, once in 64
-times, the list of blocks. With a limit, whole blocks fall off the old end: between `limit` and `limit + 63` items stay.
+times, the list of blocks. With a limit, whole blocks fall off the old end: `limit` to `limit + 126` items stay.
 """
 
 from __future__ import annotations

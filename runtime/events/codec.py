@@ -107,6 +107,8 @@ def _check_for(hint: Any) -> _Check:
 def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"not an integer: {value!r}")
+    if abs(value) >= 1 << 63:
+        raise ValueError(f"not a 64-bit integer: {value}")
     return value
 
 
@@ -115,7 +117,7 @@ def _number(value: Any) -> float:
         return _NOT_FINITE[value]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"not a number: {value!r}")
-    return float(value)
+    return float(value) if isinstance(value, float) else float(_integer(value))
 
 
 def _text(value: Any) -> str:

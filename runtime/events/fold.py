@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeAlias
 
 from runtime.events import fold_supervision, fold_training
 from runtime.events.alarms import mend, raise_alarm
@@ -29,12 +30,20 @@ from runtime.events.training import (
     StepAborted,
     StepCommitted,
 )
-from runtime.events.types import Envelope, Event, UnknownEvent
+from runtime.events.types import Envelope, UnknownEvent
 from runtime.ids import Generation
 
+_RunFact: TypeAlias = RunStarted | StopRequested | RunFinished | Warned
+_SavingFact: TypeAlias = (
+    CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
+)
+_TrainingFact: TypeAlias = StepAborted | RolledBack | EvaluationFinished | SampleGenerated
+_Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fact | UnknownEvent
+"""Everything but StepCommitted, which comes at every step and has its own short way."""
+
 _MOST_CHECKPOINTS = 1024
-_FREQUENT = (StepCommitted, StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, UnknownEvent)
-"""Facts that come too often, or say too little, for the list of notable ones."""
+_FREQUENT = (StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, UnknownEvent)
+"""Like commits, facts that come too often, or say too little, for the list of notable ones."""
 
 
 def fold(state: RunState, envelope: Envelope) -> RunState:
@@ -60,7 +69,7 @@ def fold_all(envelopes: Iterable[Envelope], state: RunState | None = None) -> Ru
     return state
 
 
-def _folded(state: RunState, event: Event) -> RunState:
+def _folded(state: RunState, event: _Rest) -> RunState:
     match event:
         case RunStarted() | StopRequested() | RunFinished() | Warned():
             return _run(state, event)
@@ -68,7 +77,7 @@ def _folded(state: RunState, event: Event) -> RunState:
             CheckpointStarted() | CheckpointWritten() | CheckpointFailed() | CheckpointRejected() | CheckpointRemoved()
         ):
             return _saving(state, event)
-        case StepCommitted() | StepAborted() | RolledBack() | EvaluationFinished() | SampleGenerated():
+        case StepAborted() | RolledBack() | EvaluationFinished() | SampleGenerated():
             return _training(state, event)
         case UnknownEvent():
             return replace(state, unknown=state.unknown + 1)
@@ -76,7 +85,7 @@ def _folded(state: RunState, event: Event) -> RunState:
             return fold_supervision.folded(state, event)
 
 
-def _run(state: RunState, event: RunStarted | StopRequested | RunFinished | Warned) -> RunState:
+def _run(state: RunState, event: _RunFact) -> RunState:
     match event:
         case RunStarted():
             return _new_session(state, event)
@@ -113,9 +122,7 @@ def _new_session(state: RunState, event: RunStarted) -> RunState:
     )
 
 
-def _training(
-    state: RunState, event: StepCommitted | StepAborted | RolledBack | EvaluationFinished | SampleGenerated
-) -> RunState:
+def _training(state: RunState, event: _TrainingFact) -> RunState:
     match event:
         case RolledBack():
             state = replace(state, marks=state.marks.append(Mark(event.to_step, "rollback", event.reason)))
@@ -129,14 +136,9 @@ def _training(
             return replace(state, training=fold_training.evaluated(state.training, event))
         case SampleGenerated():
             return replace(state, training=fold_training.answered(state.training, event))
-        case StepCommitted():
-            return replace(state, training=fold_training.committed(state.training, event, state.wall_seconds))
 
 
-def _saving(
-    state: RunState,
-    event: CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved,
-) -> RunState:
+def _saving(state: RunState, event: _SavingFact) -> RunState:
     match event:
         case CheckpointStarted():
             return replace(state, writing_step=event.step)

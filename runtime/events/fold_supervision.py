@@ -23,9 +23,10 @@ from runtime.ids import ActorPath, Rank
 
 _ActorFact: TypeAlias = ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
 _WorkerFact: TypeAlias = WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
+Fact: TypeAlias = _ActorFact | _WorkerFact
 
 
-def folded(state: RunState, event: _ActorFact | _WorkerFact) -> RunState:
+def folded(state: RunState, event: Fact) -> RunState:
     """The state after one fact of this file's subject."""
     match event:
         case ActorStarting() | ActorReady() | ActorExited() | RestartPlanned() | SupervisorGaveUp():
