@@ -112,16 +112,15 @@ def exported(run_folder: Path, step: int | None, target: Path) -> Path:
 
 def run_tethered(command: Sequence[str]) -> int:
     """Run a child that dies with us, in a session of its own, and return its exit status; Ctrl-C ends it in order."""
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        return child.wait()
-    finally:
-        if child.poll() is None:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as child:
+        try:
+            return child.wait()
+        except BaseException:
             child.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(STOP_SECONDS)
             child.kill()
-            child.wait()
+            raise
 
 
 def _leave(*_: object) -> NoReturn:
