@@ -11,29 +11,22 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from runtime.app import exits
 from runtime.errors import GaveUp, MlxdError, UsageError
 
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_GAVE_UP = 3
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
+USAGE = 2
+BROKEN_PIPE = 141
 
 
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises `UsageError` and leaves the printing to `answer`."""
 
-    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            epilog=epilog or None,
-            allow_abbrev=False,  # a script that relies on `--work` breaks on the day that `--workspace` is added
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("allow_abbrev", False)  # a script with `--work` must not break when `--workspace` is added
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` with argparse's sentence, the nearest option if one was mistyped, and where to look."""
@@ -55,11 +48,11 @@ def exit_code_of(error: MlxdError) -> int:
     """The exit code of an error by its class: who must act decides."""
     match error:
         case UsageError():
-            return EXIT_USAGE
+            return USAGE
         case GaveUp():
-            return EXIT_GAVE_UP
+            return exits.GAVE_UP
         case _:
-            return EXIT_FAILED
+            return exits.FAILED
 
 
 def answer(command: Callable[[], int]) -> int:
@@ -74,8 +67,8 @@ def answer(command: Callable[[], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return exits.STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would complain again
-        return EXIT_BROKEN_PIPE
+        return BROKEN_PIPE
     return code

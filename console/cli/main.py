@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
-from console.cli.invocation import EXIT_USAGE, Parser, answer, did_you_mean
+from console.cli.invocation import USAGE, Parser, answer, did_you_mean
 from runtime.errors import UsageError
 
 COMMANDS = {
@@ -51,7 +51,7 @@ def dispatch(words: Sequence[str]) -> int:
     """
     if not words:
         print(overview(), file=sys.stderr, end="")
-        return EXIT_USAGE
+        return USAGE
     name, *rest = words
     if name in {"-h", "--help"}:
         print(overview(), end="")

@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from console.cli.invocation import EXIT_DONE, Parser, answer
+from console.cli.invocation import Parser, answer
+from runtime.app import exits
 from runtime.errors import CheckpointError, RunError, UsageError
 
 DESCRIPTION = "serve a run's newest good checkpoint, or a model folder, over HTTP (the API of OpenAI)"
@@ -57,7 +58,7 @@ def serve(args: argparse.Namespace) -> int:
         status = run_tethered([*command, *options])
     if status != 0:
         raise RunError(f"the server ended with {status}; its last lines above say why")
-    return EXIT_DONE
+    return exits.DONE
 
 
 def claim_address(host: str, port: int) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.support.repository import ROOT, python_files, text_of
+from tests.support.repository import ROOT, comments, python_files
 
 SILENCER = re.compile(
     r"#\s*(?:noqa(?P<ruff>:\s*[A-Z]+\d+(?:[,\s]+[A-Z]+\d+)*)?"
@@ -45,10 +45,10 @@ def test_a_silencer_needs_its_rule_and_two_words_of_reason(line: str, verdict: b
 
 def test_every_ignore_in_the_code_has_its_reason() -> None:
     found = [
-        f"{path}:{number} {line.strip()}"
+        f"{path}:{number} {comment}"
         for path in python_files()
-        for number, line in enumerate((text_of(path) or "").splitlines(), 1)
-        if unexplained(line)
+        for number, comment in comments(path)
+        if unexplained(comment)
     ]
     assert found == []
 

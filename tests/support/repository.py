@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,14 @@ def text_of(path: Path) -> str | None:
 def tree_of(path: Path) -> ast.Module:
     """The syntax tree of a Python file."""
     return ast.parse((ROOT / path).read_text(encoding="utf-8"), filename=str(path))
+
+
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Line number and text of each comment of a Python file; what only looks like one inside a string is none."""
+    with (ROOT / path).open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
