@@ -30,14 +30,16 @@ def test_facts_are_numbered_and_stamped() -> None:
 
 
 def test_a_sink_has_the_fact_when_publish_returns() -> None:
-    bus, seen = EventBus(), []
+    bus = EventBus()
+    seen: list[Envelope] = []
     bus.add_sink(seen.append)
     envelope = bus.publish(StopRequested("x"), ROOT)
     assert seen == [envelope]
 
 
 def test_a_sink_may_publish_and_everybody_sees_both_in_order() -> None:
-    bus, seen = EventBus(), []
+    bus = EventBus()
+    seen: list[Envelope] = []
 
     def complain_once(envelope: Envelope) -> None:
         if envelope.seq == 1:
@@ -81,7 +83,8 @@ async def test_lag_is_told_once_for_each_time(autojump_clock: trio.testing.MockC
 
 
 async def test_a_waiting_subscriber_wakes_for_each_fact(autojump_clock: trio.testing.MockClock) -> None:
-    bus, seen = EventBus(), []
+    bus = EventBus()
+    seen: list[object] = []
 
     async def read() -> None:
         async for item in bus.subscribe():
@@ -124,7 +127,8 @@ def test_a_journaled_bus_goes_on_with_the_numbers_and_writes_first(tmp_path: Pat
 
 def test_a_journal_in_trouble_is_a_fact_for_everybody_else(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "events.jsonl")
-    bus, seen = journaled_bus(journal), []
+    bus = journaled_bus(journal)
+    seen: list[Envelope] = []
     bus.add_sink(seen.append)
     journal.close()  # every write fails from here, as on a disk that is gone
     publish(bus, 3)
@@ -137,9 +141,9 @@ async def test_the_journal_is_synced_after_checkpoints_and_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path / "events.jsonl")
-    bus, synced = journaled_bus(journal), []
-    really = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda file: (synced.append(file), really(file)))
+    bus = journaled_bus(journal)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_synced, bus, journal)
         await trio.testing.wait_all_tasks_blocked()
