@@ -10,48 +10,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from runtime.config.model import ModelSettings
 from runtime.errors import ModelError
 from runtime.flow import Array
 from runtime.models.bytes_tokenizer import write_bytes_tokenizer
 from runtime.models.device import DeviceKind, default_kind
-from runtime.models.scratch import ScratchConfig, build_model, model_args_class, scratch_config
+from runtime.models.scratch import build_model, model_args_class, scratch_config
 from runtime.models.tokenizer import json_bytes, open_tokenizer, tokenizer_files
-
-
-class ModelConfig(Protocol):
-    """`[model]` of the configuration."""
-
-    @property
-    def path(self) -> str:
-        """A folder, a hub name, or "" for scratch."""
-        ...
-
-    @property
-    def revision(self) -> str:
-        """Branch, tag or commit of a hub name."""
-        ...
-
-    @property
-    def dtype(self) -> str:
-        """`auto`, `float32`, `float16` or `bfloat16`."""
-        ...
-
-    @property
-    def chat_template(self) -> str:
-        """`auto`, or the path of a .jinja file."""
-        ...
-
-    @property
-    def stop_tokens(self) -> tuple[str, ...] | list[str]:
-        """Further tokens that end an answer."""
-        ...
-
-    @property
-    def scratch(self) -> ScratchConfig:
-        """What to build when there is no path."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +35,7 @@ class Loaded:
     """Tokenizer files by name, as an export will write them."""
 
 
-def load_model(model: ModelConfig, seed: int, dtype: str | None = None) -> Loaded:
+def load_model(model: ModelSettings, seed: int, dtype: str | None = None) -> Loaded:
     """Build or open the configured model on this thread's default device. Imports mlx and mlx_lm.
 
     `dtype` overrides `model.dtype`; `auto` means float32 on a CPU and bfloat16 elsewhere. Random weights depend on
@@ -80,7 +47,7 @@ def load_model(model: ModelConfig, seed: int, dtype: str | None = None) -> Loade
     return loaded
 
 
-def load_tokenizer(model: ModelConfig) -> Any:
+def load_tokenizer(model: ModelSettings) -> Any:
     """The configured model's tokenizer (mlx_lm's TokenizerWrapper) without its weights. Raises ModelError."""
     if not model.path:
         return open_tokenizer(_scratch_files(model), model.stop_tokens, ())
@@ -135,7 +102,7 @@ def write_model_folder(folder: Path, loaded: Loaded, parameters: Mapping[str, Ar
     return (weights, *(folder / name for name in contents))
 
 
-def _build(model: ModelConfig, seed: int) -> Loaded:
+def _build(model: ModelSettings, seed: int) -> Loaded:
     files = _scratch_files(model)
     tokenizer = open_tokenizer(files, model.stop_tokens, ())
     config = scratch_config(
@@ -147,7 +114,7 @@ def _build(model: ModelConfig, seed: int) -> Loaded:
     return Loaded(build_model(config, seed=seed), tokenizer, config, files)
 
 
-def _open_folder(model: ModelConfig, folder: Path) -> Loaded:
+def _open_folder(model: ModelSettings, folder: Path) -> Loaded:
     from mlx_lm.utils import load_model as open_weights
 
     model_args_class(_read_config(folder))  # an unknown architecture gets its own sentence
@@ -193,7 +160,7 @@ def _eos_ids(config: Mapping[str, Any]) -> tuple[int, ...]:
     return (given,) if isinstance(given, int) else tuple(given)
 
 
-def _scratch_files(model: ModelConfig) -> dict[str, bytes]:
+def _scratch_files(model: ModelSettings) -> dict[str, bytes]:
     name = model.scratch.tokenizer
     if name != "bytes":
         folder = Path(name).expanduser()

@@ -9,39 +9,17 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from runtime.config.model import ScratchSettings
 from runtime.errors import ModelError
 
 FOLLOWS_FROM_SIZES = frozenset({"head_dim", "num_key_value_heads"})
 NOT_FOR_THE_ARCHITECTURE = frozenset({"architecture", "tokenizer"})
 
 
-class ScratchConfig(Protocol):
-    """`[model.scratch]`: the named keys, and `model_dump()` with whatever else the user wrote."""
-
-    @property
-    def architecture(self) -> str:
-        """A `model_type` of mlx_lm."""
-        ...
-
-    @property
-    def tokenizer(self) -> str:
-        """`bytes`, or a tokenizer's folder."""
-        ...
-
-    @property
-    def model_fields_set(self) -> set[str]:
-        """The keys that the user wrote, as opposed to defaults."""
-        ...
-
-    def model_dump(self) -> dict[str, Any]:
-        """Every key of the table, the architecture's own among them."""
-        ...
-
-
 def scratch_config(
-    scratch: ScratchConfig, *, vocab_size: int, eos_token_ids: list[int], pad_token_id: int | None
+    scratch: ScratchSettings, *, vocab_size: int, eos_token_ids: list[int], pad_token_id: int | None
 ) -> dict[str, Any]:
     """The complete `config.json` of the model. Raises ModelError for an unknown architecture or key, or a missing one.
 

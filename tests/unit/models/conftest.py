@@ -1,61 +1,31 @@
-"""`[model]` as the data that runtime.models asks for, and small models to try it on."""
+"""Small models to try the room on."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime.config.model import ModelSettings, ScratchSettings
 from runtime.models.load import Loaded, load_model
 
-
-@dataclass(frozen=True)
-class Scratch:
-    architecture: str = "llama"
-    tokenizer: str = "bytes"
-    hidden_size: int = 32
-    num_hidden_layers: int = 2
-    num_attention_heads: int = 2
-    intermediate_size: int = 64
-    further: dict[str, Any] = field(default_factory=dict)
-    written: frozenset[str] = frozenset({"architecture"})
-
-    @property
-    def model_fields_set(self) -> set[str]:
-        return {*self.written, *self.further}
-
-    def model_dump(self) -> dict[str, Any]:
-        values = asdict(self)
-        further = values.pop("further")
-        values.pop("written")
-        return {**values, **further}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 
 
-@dataclass(frozen=True)
-class Model:
-    path: str = ""
-    revision: str = "main"
-    dtype: str = "auto"
-    chat_template: str = "auto"
-    stop_tokens: tuple[str, ...] = ()
-    scratch: Scratch = Scratch()
+def scratch(**keys: Any) -> ScratchSettings:
+    """`[model.scratch]` of a small model with these further keys."""
+    return ScratchSettings.model_validate({**SMALL, **keys})
 
 
-@pytest.fixture(scope="session")
-def scratch_type() -> type[Scratch]:
-    return Scratch
-
-
-@pytest.fixture(scope="session")
-def model_type() -> type[Model]:
-    return Model
+def small_model(**keys: Any) -> ModelSettings:
+    """`[model]` of a small model."""
+    return ModelSettings(**{"scratch": scratch(), **keys})
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Loaded:
-    return load_model(Model(), seed=7)
+    return load_model(small_model(), seed=7)
 
 
 @pytest.fixture

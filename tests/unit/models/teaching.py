@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.models.load import Loaded, load_model
-from tests.unit.models.conftest import Model, Scratch
+from tests.unit.models.conftest import scratch, small_model
 
 
 def teach_answers(answers: dict[str, str], *, steps: int = 120) -> Loaded:
@@ -13,7 +13,7 @@ def teach_answers(answers: dict[str, str], *, steps: int = 120) -> Loaded:
     import mlx.core as mx
     from mlx import nn, optimizers
 
-    loaded = load_model(Model(scratch=Scratch(hidden_size=64, intermediate_size=128)), seed=0)
+    loaded = load_model(small_model(scratch=scratch(hidden_size=64, intermediate_size=128)), seed=0)
     chats = [
         loaded.tokenizer.apply_chat_template(
             [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]

@@ -1,0 +1,120 @@
+"""Rows for the device: the samples of some logical shards, padded into micro-batches of few different shapes.
+
+Letters: B rows, T tokens. A row of T tokens gives the model T - 1 positions, so T is one more than a multiple.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.data.tokens import TokenDataset
+from runtime.flow import Micro
+from runtime.ids import ShardId
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """How rows become micro-batches."""
+
+    micro_batch_size: int
+    """Rows at once, at most."""
+    pad_multiple: int
+    deterministic: bool = False
+    """True: one shape for the whole global batch, and no micro-batch holds rows of two shards."""
+
+
+@dataclass(frozen=True)
+class GlobalShape:
+    """What every worker knows of a global batch, whoever owns its shards."""
+
+    rows_per_shard: int
+    longest: int
+    """Tokens of the longest sample in it."""
+
+
+def padded_tokens(length: int, multiple: int) -> int:
+    """Tokens of a row for `length` of them: one more than a multiple, because the last one is only a target."""
+    return 1 + multiple * max(1, math.ceil((length - 1) / multiple))
+
+
+def make_micros(
+    dataset: TokenDataset,
+    shards: Mapping[ShardId, Sequence[int] | NDArray[np.int64]],
+    shape: GlobalShape,
+    shaping: Shaping,
+) -> tuple[Micro, ...]:
+    """Micro-batches that hold every sample of `shards` exactly once; everything else in them has mask 0.
+
+    Never empty: shards without samples give one row of padding. With `deterministic`, the result for a shard depends on
+    the shard and on `shape` alone, so that workers may trade shards without changing a bit.
+    """
+    if shaping.deterministic:
+        return tuple(
+            micro for shard in sorted(shards) for micro in _shard_alone(dataset, shard, shards[shard], shape, shaping)
+        )
+    rows = [(int(sample), shard) for shard in sorted(shards) for sample in shards[shard]]
+    rows.sort(key=lambda row: dataset.lengths[row[0]])
+    if not rows:
+        return (_micro(dataset, [], min(shards, default=ShardId(0)), 1, padded_tokens(1, shaping.pad_multiple)),)
+    chunks = [rows[at : at + shaping.micro_batch_size] for at in range(0, len(rows), shaping.micro_batch_size)]
+    return tuple(_merged(dataset, chunk, shaping) for chunk in chunks)
+
+
+def _shard_alone(
+    dataset: TokenDataset,
+    shard: ShardId,
+    samples: Sequence[int] | NDArray[np.int64],
+    shape: GlobalShape,
+    shaping: Shaping,
+) -> list[Micro]:
+    """One shard in micro-batches of the global batch's one shape."""
+    pieces = math.ceil(shape.rows_per_shard / shaping.micro_batch_size)
+    rows_at_once = math.ceil(shape.rows_per_shard / pieces)
+    tokens = padded_tokens(shape.longest, shaping.pad_multiple)
+    rows = [(int(sample), shard) for sample in samples]
+    return [
+        _micro(dataset, rows[piece * rows_at_once : (piece + 1) * rows_at_once], shard, rows_at_once, tokens)
+        for piece in range(pieces)
+    ]
+
+
+def _merged(dataset: TokenDataset, rows: list[tuple[int, ShardId]], shaping: Shaping) -> Micro:
+    """Rows of several shards; their number is padded to a power of two, so that few shapes are ever compiled."""
+    count = min(shaping.micro_batch_size, 1 << (len(rows) - 1).bit_length())
+    longest = max(int(dataset.lengths[sample]) for sample, _ in rows)
+    return _micro(dataset, rows, rows[-1][1], count, padded_tokens(longest, shaping.pad_multiple))
+
+
+def _micro(
+    dataset: TokenDataset, rows: list[tuple[int, ShardId]], padding_shard: ShardId, count: int, tokens: int
+) -> Micro:
+    tokens_BT = np.zeros((count, tokens), np.int32)
+    mask_BT = np.zeros((count, tokens), np.float32)
+    for row, (sample, _) in enumerate(rows):
+        ids, mask = dataset.sample(sample)
+        tokens_BT[row, : len(ids)] = ids
+        mask_BT[row, : len(mask)] = mask
+    owners = [shard for _, shard in rows] + [padding_shard] * (count - len(rows))
+    return Micro(tuple(owners), tokens_BT, mask_BT)
+
+
+def eval_micros(
+    dataset: TokenDataset, share: int, shares: int, shaping: Shaping, max_batches: int = 0
+) -> tuple[Micro, ...]:
+    """Share `share` (0 .. shares-1) of the evaluation's micro-batches; all shares together hold every sample once.
+
+    Samples are batched by length before they are shared out, so the batches do not depend on the number of workers.
+    `max_batches` > 0 keeps that many of all, evenly spread over the lengths. Micro.shards is 0 throughout.
+    """
+    by_length = np.argsort(dataset.lengths, kind="stable")
+    size = shaping.micro_batch_size
+    batches = [by_length[at : at + size] for at in range(0, len(by_length), size)]
+    if 0 < max_batches < len(batches):
+        batches = [batches[int((at + 0.5) * len(batches) / max_batches)] for at in range(max_batches)]
+    rows = [[(int(sample), ShardId(0)) for sample in batch] for batch in batches[share::shares]]
+    return tuple(_merged(dataset, batch, shaping) for batch in rows)
