@@ -11,14 +11,13 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import grpc
-
 from runtime.collectives.frame import Address, Hello
 from runtime.collectives.lane_grpc import CONNECT_SECONDS, GrpcSender, channel_to, unary
 from runtime.collectives.lane_shm import ShmSender, Slots
 from runtime.collectives.traffic import Traffic
 from runtime.errors import ProtocolError
 from runtime.ids import Rank
+from runtime.rpc.library import grpc
 
 
 class Sender(Protocol):
@@ -30,8 +29,11 @@ class Sender(Protocol):
     def kick(self) -> None:
         """There may be a message to take."""
 
+    def finish(self) -> None:
+        """Nothing follows: let `run` return once everything is through."""
+
     def close(self) -> None:
-        """Make `run` return, from any thread."""
+        """Make `run` return at once. Any thread may call this and the two above."""
 
     def dispose(self) -> None:
         """Give back what the sender holds, after `run` has returned."""
@@ -72,8 +74,15 @@ class Lane:
         if self._sender is not None:
             self._sender.kick()
 
-    def close(self) -> None:
-        """Break the connection and join the thread."""
+    def finish(self) -> None:
+        """Say that nothing follows; the lane ends when the peer has taken what is under way."""
+        sender = self._sender
+        if sender is not None:
+            sender.finish()
+
+    def close(self, linger_seconds: float = 0.0) -> None:
+        """Break the connection and join the thread; before that, give a `finish` so long to end it well."""
+        self._thread.join(linger_seconds)
         with self._lock:
             self._closed = True
             offer, sender = self._offer, self._sender
@@ -101,7 +110,7 @@ class Lane:
             pass  # refused, broken or closed: in every case the lane is over, as said below
         finally:
             self.kind = "closed"
-            self._traffic.lost(self.peer, self.address.session)
+            self._traffic.outgoing_lost(self.peer, self.address.session)
             channel.close()
 
     def _connect(self, channel: Any) -> Sender:

@@ -6,17 +6,11 @@ control is HTTP/2's; on top of it a receiver holds at most `HELD_MESSAGES` that 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-os.environ.setdefault(
-    "GRPC_ENABLE_FORK_SUPPORT", "0"
-)  # before the first import: its fork handlers stall exec'd children
-
-import grpc
 import numpy as np
 
 from runtime.collectives.codec import Bytes
@@ -25,6 +19,8 @@ from runtime.collectives.reduction import Outgoing
 from runtime.collectives.traffic import Traffic
 from runtime.errors import ProtocolError
 from runtime.ids import Rank
+from runtime.rpc.addresses import refusal
+from runtime.rpc.library import grpc
 
 SERVICE = "mlxd.DataPlane"
 HELLO_KEY = "mlxd-hello-bin"
@@ -76,11 +72,15 @@ class GrpcSender:
         except (grpc.RpcError, grpc.FutureCancelledError) as error:
             raise ProtocolError(f"the stream to rank {self._peer} broke") from error
         finally:
-            self._ended = True
-            self._kicked.set()
+            self.finish()
 
     def kick(self) -> None:
         """There may be a message to take."""
+        self._kicked.set()
+
+    def finish(self) -> None:
+        """End the stream: the receiver answers, and `run` returns, when it has taken all messages."""
+        self._ended = True
         self._kicked.set()
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class GrpcServer:
     def __init__(
         self, listen: str, traffic: Traffic, session: int, methods: Mapping[str, Callable[[bytes], bytes]]
     ) -> None:
-        """Listens on `host:port` (port 0: any free one); raises OSError when it cannot."""
+        """Listens on `host:port` (port 0: any free one); raises RunError when it cannot."""
         self._traffic, self._session = traffic, session
         handlers = {name: grpc.unary_unary_rpc_method_handler(_plain(call), identity, identity)
                     for name, call in methods.items()}  # fmt: skip
@@ -128,7 +128,7 @@ class GrpcServer:
         try:
             self.port: int = self._server.add_insecure_port(listen)
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {listen}: is the port in use?") from error
+            raise refusal(listen, error) from error
         self._server.start()
 
     def close(self) -> None:
@@ -144,6 +144,7 @@ class GrpcServer:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise
         held = threading.Semaphore(HELD_MESSAGES)
+        self._traffic.opened(hello)
         try:
             for message in messages:
                 header, _ = Header.unpack(message)
@@ -153,7 +154,7 @@ class GrpcServer:
         except (grpc.RpcError, ProtocolError):
             pass  # the stream broke or speaks nonsense: either way this lane of that peer is over, as said below
         finally:
-            self._traffic.lost(hello.rank, hello.session)
+            self._traffic.incoming_lost(hello)
         return b""
 
 

@@ -113,7 +113,7 @@ class ShmSender:
         try:
             self._socket.sendall(outgoing.header.pack(slot))
         except OSError:
-            self._traffic.lost(self._peer, self._session)  # before `done`: what was not sent must still count
+            self._traffic.outgoing_lost(self._peer, self._session)  # before `done`: what was not sent must still count
             raise
         finally:
             outgoing.done()
@@ -126,6 +126,10 @@ class ShmSender:
             return True
         self._free.extend(returned)
         return bool(returned)
+
+    def finish(self) -> None:
+        """Nothing follows. What was sent lies in the receiver's socket and in memory that outlives this process."""
+        self.close()
 
     def close(self) -> None:
         """Break the connection (the receiver notices) and wake `run`; safe from any thread."""
@@ -196,10 +200,12 @@ class ShmListener:
         try:
             with connection, contextlib.suppress(OSError, ProtocolError):
                 hello, slots = self._handshake(connection)
+                self._traffic.opened(hello)
                 try:
+                    connection.sendall(_ACCEPTED)
                     self._receive(connection, hello, slots)
                 finally:
-                    self._traffic.lost(hello.rank, hello.session)
+                    self._traffic.incoming_lost(hello)
         finally:
             with self._lock:
                 self._lanes.pop(threading.current_thread(), None)
@@ -215,7 +221,6 @@ class ShmListener:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        connection.sendall(_ACCEPTED)
         return hello, mapped
 
     def _receive(self, connection: socket.socket, hello: Hello, slots: list[Bytes]) -> None:

@@ -35,6 +35,8 @@ from runtime.ids import Generation, Rank, RunId, Step
 MESSAGE_BYTES = 1 << 20
 LANE_SLOTS = 6
 BUCKET_BYTES = 16 << 20
+LINGER_SECONDS = 1.0
+"""How long `close` lets a peer take what this rank sent last."""
 
 
 class Peer:
@@ -74,7 +76,7 @@ class Peer:
         advertise: str = "",
         shared_memory: bool = True,
     ) -> Peer:
-        """A peer that listens on `host:port` (port 0: any free one); raises OSError when it cannot.
+        """A peer that listens on `host:port` (port 0: any free one); raises RunError when it cannot.
 
         All members must use the same wire, bucket_bytes and message_bytes. `advertise` is the host name that others
         should dial where `listen` is a wildcard. The session in `address` is the key to this peer: tell members only.
@@ -167,7 +169,9 @@ class Peer:
         with self._lock:
             lanes, self._lanes = list(self._lanes.values()), {}
         for lane in lanes:
-            lane.close()
+            lane.finish()
+        for lane in lanes:
+            lane.close(LINGER_SECONDS)
         if self._listener is not None:
             self._listener.close()
         self._server.close()

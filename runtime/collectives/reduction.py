@@ -134,10 +134,10 @@ class Reduction:
         for fold in self._folds.values():
             fold.drop()
 
-    def lost(self, peer: Rank) -> None:
-        """A lane to or from `peer` broke: fatal unless everything from and to it is through."""
+    def lost(self, peer: Rank, *, incoming: bool, outgoing: bool) -> None:
+        """The lane from or to `peer` is over: fatal unless everything in that direction is through."""
         with self._changed:
-            needed = self._awaited.get(peer, 0) or self._unsent.get(peer, 0)
+            needed = (incoming and self._awaited.get(peer, 0)) or (outgoing and self._unsent.get(peer, 0))
         if needed:
             self.fail(RankLost(f"rank {peer} is gone in the exchange of step {self.plan.step}", peer))
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +22,7 @@ from runtime.collectives.frame import Address
 from runtime.collectives.lane_grpc import channel_to, unary
 from runtime.errors import PeerLost, ProtocolError
 from runtime.ids import Step
+from runtime.rpc.library import grpc
 
 State: TypeAlias = Mapping[str, npt.NDArray[Any]]
 

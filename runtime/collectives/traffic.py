@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ class Traffic:
         """Everything up to this (generation, step) is stale."""
         self._generation = Generation(-1)
         self._sessions: dict[Rank, int] = {}
+        self._incoming: Counter[int] = Counter()
+        """Open lanes from each life of a peer."""
         self._closed = False
         self._sent_bytes = self._received_bytes = self._stale_messages = self._exchanges = 0
         self._exchange_seconds = 0.0
@@ -116,12 +119,31 @@ class Traffic:
             with self._changed:
                 self._stale_messages += 1
 
-    def lost(self, rank: Rank, session: int) -> None:
-        """A lane to or from that life of `rank` broke."""
+    def opened(self, hello: Hello) -> None:
+        """A lane from a peer is open; `incoming_lost` must follow when it is over."""
+        with self._changed:
+            self._incoming[hello.session] += 1
+
+    def incoming_lost(self, hello: Hello) -> None:
+        """A lane from a peer is over; all that it carried was delivered before."""
+        with self._changed:
+            self._incoming[hello.session] -= 1
+        self._lost(hello.rank, hello.session, outgoing=False)
+
+    def outgoing_lost(self, rank: Rank, session: int) -> None:
+        """The lane to that life of `rank` is over.
+
+        A lane from it may still hold messages that came before its end, so its own end decides about those; but
+        where there is none, there is nothing to wait for.
+        """
+        self._lost(rank, session, outgoing=True)
+
+    def _lost(self, rank: Rank, session: int, *, outgoing: bool) -> None:
         with self._changed:
             current = self._current if self._sessions.get(rank) == session else None
+            incoming = not self._incoming[session]
         if current is not None:
-            current.lost(rank)
+            current.lost(rank, incoming=incoming, outgoing=outgoing)
 
     def stats(self) -> Stats:
         """The counters at this moment."""
