@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -134,7 +135,7 @@ def test_thousands_of_flipped_bits_are_noticed(tmp_path: Path) -> None:
 
 
 def flip_bits(tmp_path: Path, *, trials: int, seed: int) -> int:
-    """Flip one random bit, read, put everything back; count the trials in which it was said and the older one served."""
+    """Flip one random bit and read; count the trials in which it was said and the right one served."""
     dice, noticed = random.Random(seed), 0
     save(tmp_path / "good", 1, 2)
     root = tmp_path / "tried"
@@ -238,9 +239,9 @@ def test_a_tensor_that_the_manifest_does_not_know_is_broken() -> None:
     ],
 )
 def test_what_a_refused_read_means(code: int, kind: type[CheckpointError], words: str, tmp_path: Path) -> None:
-    """Lost bytes are damage; a right that is missing is a person's task and must not cost a good checkpoint its place."""
+    """Lost bytes are damage; a missing right is a person's task and must not cost a good checkpoint its place."""
     with pytest.raises(CheckpointError, match=words) as caught, reader._reading(tmp_path):
-        raise OSError(code, "x", str(tmp_path))
+        raise OSError(code, os.strerror(code), str(tmp_path))
     assert type(caught.value) is kind
 
 

@@ -24,7 +24,7 @@ PROVENANCE = Provenance(
 def snapshot(step: int, *, width: int = 4) -> Snapshot:
     """A tiny state whose every number depends on the step."""
     weight = np.arange(3 * width, dtype=np.float32).reshape(3, width) + step
-    bias = np.full(width, step, np.float16)
+    bias = np.full(width, step % 1000, np.float16)
     return Snapshot(
         step=Step(step),
         cursor=Cursor(step * 32),

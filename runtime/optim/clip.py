@@ -1,0 +1,52 @@
+"""The norm of a gradient, and what clipping makes of it.
+
+Gradients arrive as sums over the tokens of the global batch, so the norm that counts is |sum| / tokens, and one factor
+applied by the optimizer does both: divide by the tokens and clip.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import mlx.core as mx
+
+_BLOCK = 1024
+_GUARD = 1e-6
+"""torch's guard in clip_grad_norm_: the clipped norm ends just below the limit."""
+
+
+def square_sum(gradients: Mapping[str, mx.array]) -> mx.array:
+    """Sum of squares over all elements, an fp32 scalar, lazily. The order of the names does not matter, to the bit.
+
+    In blocks, because MLX's CPU sum adds one after the other: over 16 M elements it loses 2.8 %, this 6e-7 (measured).
+    Not finite when an element is not, or when a square overflows (|g| > 1e19).
+    """
+    total = mx.array(0.0, mx.float32)
+    for _, gradient in sorted(gradients.items()):
+        total = total + _blocked_sum(mx.square(gradient.astype(mx.float32).reshape(-1)))
+    return total
+
+
+def norm_per_token(square_sum: float, tokens: int) -> float:
+    """The norm of the mean gradient per token from the square sum of the summed one; NaN without tokens."""
+    return math.sqrt(square_sum) / tokens if tokens > 0 and square_sum >= 0 else math.nan
+
+
+def clip_scale(norm: float, max_norm: float) -> float:
+    """The factor, at most 1, that brings a gradient of this norm down to `max_norm`; `max_norm` 0 means no clipping.
+
+    Raises ValueError for a norm that is not finite: such a step is skipped, not clipped.
+    """
+    if not math.isfinite(norm):
+        raise ValueError(f"a gradient of norm {norm} cannot be clipped; its step must be skipped")
+    return min(1.0, max_norm / (norm + _GUARD)) if max_norm > 0 else 1.0
+
+
+def _blocked_sum(values_N: mx.array) -> mx.array:
+    while values_N.size > _BLOCK:
+        padding = -values_N.size % _BLOCK
+        if padding:
+            values_N = mx.concatenate([values_N, mx.zeros(padding, values_N.dtype)])
+        values_N = values_N.reshape(-1, _BLOCK).sum(axis=1)
+    return values_N.sum()
