@@ -15,11 +15,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from console.cli.invocation import Parser, answer
 from runtime.app import exits
 from runtime.errors import CheckpointError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from runtime.config.cluster import ServeSettings
 
 DESCRIPTION = "serve a run's newest good checkpoint, or a model folder, over HTTP (the API of OpenAI)"
 STOP_SECONDS = 5.0
@@ -36,8 +39,8 @@ def parser() -> Parser:
     """The parser of `mlx-serve`."""
     made = Parser(prog="mlx-serve", description=DESCRIPTION)
     made.add_argument("source", metavar="RUN_OR_MODEL", type=Path, help="a run's folder, or a folder with config.json")
-    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    made.add_argument("--port", type=int, default=8080, help="port to listen on (default: %(default)s)")
+    made.add_argument("--host", help="address to listen on (default: serve.host of the run's configuration)")
+    made.add_argument("--port", type=int, help="port to listen on (default: serve.port)")
     made.add_argument("--step", type=int, metavar="N", help="this checkpoint of the run instead of the newest good one")
     return made
 
@@ -50,15 +53,27 @@ def serve(args: argparse.Namespace) -> int:
         RunError: no good checkpoint, the address is in use, or the server failed.
         KeyboardInterrupt: Ctrl-C; the server has ended by then.
     """
-    claim_address(args.host, args.port)
+    settings = settings_for(args.source)
+    host = settings.host if args.host is None else args.host
+    port = settings.port if args.port is None else args.port
+    claim_address(host, port)
     signal.signal(signal.SIGTERM, _leave)  # so that the temporary folder goes away then, too
     with model_folder(args.source, args.step) as folder:
         command = [sys.executable, "-P", "-m", "runtime.app.serve_child"]
-        options = ["--model", str(folder), "--host", args.host, "--port", str(args.port)]
-        status = run_tethered([*command, *options])
+        options = ["--host", host, "--port", str(port), "--max-tokens", str(settings.max_tokens)]
+        status = run_tethered([*command, "--model", str(folder), *options])
     if status != 0:
         raise RunError(f"the server ended with {status}; its last lines above say why")
     return exits.DONE
+
+
+def settings_for(source: Path) -> ServeSettings:
+    """[serve] of the run's own configuration; of a model folder, the defaults. Raises ConfigError."""
+    from runtime.config.load import load_config
+    from runtime.config.schema import Config
+
+    resolved = source / "config.toml"
+    return (load_config(resolved) if resolved.is_file() else Config()).serve
 
 
 def claim_address(host: str, port: int) -> None:

@@ -40,8 +40,9 @@ def mocks(tree: ast.Module) -> Iterator[str]:
                 yield f"{node.lineno} imports a mock"
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("monkeypatch.setattr"):
-            target = ast.unparse(node.args[0]).strip("'\"")
-            if target.split(".")[0] in {"runtime", "console", *ours}:
+            target = ".".join(ast.unparse(argument).strip("'\"") for argument in node.args[:-1])
+            is_constant = target.rpartition(".")[2].isupper()  # a limit or a path made small is no mock of behaviour
+            if target.split(".")[0] in {"runtime", "console", *ours} and not is_constant:
                 yield f"{node.lineno} replaces {target}"
 
 
@@ -110,6 +111,7 @@ def test_a_test_that_sleeps_or_cannot_fail_is_found(source: str, faults: list[st
         ("from trio.testing import MockClock", 0),
         ("import runtime.flow as flow\ndef f(monkeypatch):\n    monkeypatch.setattr(flow, 'x', 1)", 1),
         ("def f(monkeypatch):\n    monkeypatch.setattr('runtime.flow.x', 1)", 1),
+        ("from runtime import ids\ndef f(monkeypatch):\n    monkeypatch.setattr(ids, '_MOST_BYTES', 1)", 0),
         ("import os\ndef f(monkeypatch):\n    monkeypatch.setattr(os, 'x', 1)", 0),
     ],
 )

@@ -98,5 +98,11 @@ def test_a_port_in_use_is_one_sentence_before_anything_is_exported(
     assert capsys.readouterr().err.startswith(f"error: cannot listen on 127.0.0.1:{port}: Address already in use")
 
 
+def test_the_runs_own_configuration_says_where_to_listen(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[serve]\nport = 9999\n")
+    assert serve.settings_for(tmp_path).port == 9999
+    assert serve.settings_for(tmp_path / "elsewhere").port == 8080
+
+
 def test_a_child_that_ends_gives_its_status() -> None:
     assert serve.run_tethered([sys.executable, "-c", "raise SystemExit(7)"]) == 7
