@@ -1,0 +1,191 @@
+"""The permanent line for a fact that a person should know, for a terminal and a log file alike. Pure.
+
+One entry per kind of fact; a kind without one is not worth a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+from console.cli.progress.figures import clean, count, duration, shortened, size, some
+from runtime.events import (
+    ActorExited,
+    CheckpointFailed,
+    CheckpointRejected,
+    CheckpointWritten,
+    Envelope,
+    EvaluationFinished,
+    GenerationStarted,
+    RestartPlanned,
+    RolledBack,
+    RunStarted,
+    RunState,
+    SampleGenerated,
+    StateHealed,
+    StepAborted,
+    StepCommitted,
+    StopRequested,
+    SupervisorGaveUp,
+    Warned,
+    WorkerHung,
+    WorkerJoined,
+    WorkerLost,
+)
+
+Tone: TypeAlias = Literal["good", "bad", "plain"]
+
+_SAMPLES_A_STEP = 3
+_TAIL_LINES = 12
+_BAD = (WorkerLost, WorkerHung, ActorExited, SupervisorGaveUp, CheckpointFailed, CheckpointRejected, RolledBack, Warned)
+_GOOD = (CheckpointWritten, EvaluationFinished, StateHealed)
+
+
+def line_of(envelope: Envelope, state: RunState) -> str:
+    """The line (or, for a supervisor that gave up, lines) for this fact; empty where it needs none."""
+    words = _WORDS.get(type(envelope.event))
+    return words(envelope.event, state) if words is not None else ""
+
+
+def tone_of(envelope: Envelope) -> Tone:
+    """Whether the fact is bad or good news; colour is never the only sign, so this may be ignored."""
+    if isinstance(envelope.event, _BAD):
+        return "bad"
+    return "good" if isinstance(envelope.event, _GOOD) else "plain"
+
+
+def _run_started(event: RunStarted, state: RunState) -> str:
+    begins = f"resumed from {event.resumed_from}" if event.resumed_from else "begins"
+    model = f", {clean(event.model)}" if event.model else ""
+    size_of_model = f", {count(event.parameters)} parameters" if event.parameters else ""
+    workers = some(event.workers, "worker")
+    steps = f"steps {event.first_step} to {event.last_step}"
+    return (
+        f"run {event.name} {begins}: {workers}, {steps}, {event.samples_per_step} samples a step{model}{size_of_model}"
+    )
+
+
+def _stop_requested(event: StopRequested, state: RunState) -> str:
+    if event.now:
+        return f"stopping at once ({clean(event.by)})"
+    return f"stopping ({clean(event.by)}): finishing the step and writing a checkpoint; once more stops at once"
+
+
+def _warned(event: Warned, state: RunState) -> str:
+    fix = f"; {clean(event.fix)}" if event.fix else ""
+    return f"warning: {clean(event.place)}: {clean(event.text)}{fix}"
+
+
+def _actor_exited(event: ActorExited, state: RunState) -> str:
+    if event.expected:
+        return ""
+    detail = f" ({clean(event.detail)})" if event.detail else ""
+    last = event.tail.strip().splitlines()[-1:]
+    tail = f"; it said last: {shortened(last[0], 120)}" if last else ""
+    return f"{event.path} exited: {event.reason}{detail}{tail}"
+
+
+def _restart_planned(event: RestartPlanned, state: RunState) -> str:
+    left = f"{some(event.restarts_left, 'more restart')} allowed"
+    return f"{event.path} restarts in {duration(event.delay_seconds)} ({left})"
+
+
+def _gave_up(event: SupervisorGaveUp, state: RunState) -> str:
+    tail = [f"    | {clean(line)}" for line in event.tail.strip().splitlines()[-_TAIL_LINES:]]
+    return "\n".join([f"{event.path} gave up: {clean(event.cause)}", *tail])
+
+
+def _worker_joined(event: WorkerJoined, state: RunState) -> str:
+    where = ", ".join(
+        clean(part) for part in (event.host, event.device, f"pid {event.pid}" if event.pid else "") if part
+    )
+    joined = "joined" if event.incarnation <= 1 else "is back"
+    return f"worker {event.rank} {joined}" + (f" ({where})" if where else "")
+
+
+def _worker_lost(event: WorkerLost, state: RunState) -> str:
+    return f"worker {event.rank} lost: {clean(event.reason)} (noticed after {duration(event.detected_after_seconds)})"
+
+
+def _worker_hung(event: WorkerHung, state: RunState) -> str:
+    quiet = f"quiet for {duration(event.quiet_seconds)}, limit {duration(event.limit_seconds)}"
+    return f"worker {event.rank} hung in {clean(event.phase)}: {quiet}; it is replaced"
+
+
+def _generation_started(event: GenerationStarted, state: RunState) -> str:
+    if event.generation <= 1:
+        return ""
+    members = ", ".join(str(rank) for rank, _ in event.members) or "nobody"
+    reason = f" ({clean(event.reason)})" if event.reason else ""
+    return f"generation {event.generation} goes on at step {event.step} with workers {members}{reason}"
+
+
+def _state_healed(event: StateHealed, state: RunState) -> str:
+    sources = ", ".join(str(rank) for rank in event.sources)
+    origin = f" from worker{'' if len(event.sources) == 1 else 's'} {sources}" if sources else ""
+    what = f"received the state of step {event.step}{origin}"
+    return f"worker {event.rank} {what} ({size(event.size_bytes)} in {duration(event.seconds)})"
+
+
+def _step_committed(event: StepCommitted, state: RunState) -> str:
+    return "" if event.applied else f"step {event.step} skipped: its gradient was not finite"
+
+
+def _step_aborted(event: StepAborted, state: RunState) -> str:
+    return f"step {event.step} is done again: {clean(event.reason)}"
+
+
+def _rolled_back(event: RolledBack, state: RunState) -> str:
+    return f"rolled back from step {event.from_step} to {event.to_step}: {clean(event.reason)}"
+
+
+def _evaluation_finished(event: EvaluationFinished, state: RunState) -> str:
+    accuracy = f", {event.token_accuracy:.1%} of tokens right"
+    return (
+        f"{clean(event.split)} loss {event.loss:.4f} after step {event.step} ({count(event.tokens)} tokens{accuracy})"
+    )
+
+
+def _sample_generated(event: SampleGenerated, state: RunState) -> str:
+    training = state.training
+    for samples in (training.samples_before, training.samples_after):
+        prompts = [sample.prompt for sample in samples if sample.step == event.step]
+        if event.prompt in prompts[:_SAMPLES_A_STEP]:
+            prompt, answer, expected = (shortened(text, 60) for text in (event.prompt, event.answer, event.expected))
+            return f'sample after step {event.step}: "{prompt}" -> "{answer}" (expected "{expected}")'
+    return ""
+
+
+def _checkpoint_written(event: CheckpointWritten, state: RunState) -> str:
+    return f"checkpoint {clean(event.path)} ({size(event.size_bytes)} in {duration(event.seconds)})"
+
+
+def _checkpoint_failed(event: CheckpointFailed, state: RunState) -> str:
+    return f"checkpoint of step {event.step} failed: {clean(event.reason)}; the earlier ones stand"
+
+
+def _checkpoint_rejected(event: CheckpointRejected, state: RunState) -> str:
+    return f"checkpoint {clean(event.path)} rejected: {clean(event.reason)}"
+
+
+_WORDS: dict[type, Callable[[Any, RunState], str]] = {
+    RunStarted: _run_started,
+    StopRequested: _stop_requested,
+    Warned: _warned,
+    ActorExited: _actor_exited,
+    RestartPlanned: _restart_planned,
+    SupervisorGaveUp: _gave_up,
+    WorkerJoined: _worker_joined,
+    WorkerLost: _worker_lost,
+    WorkerHung: _worker_hung,
+    GenerationStarted: _generation_started,
+    StateHealed: _state_healed,
+    StepCommitted: _step_committed,
+    StepAborted: _step_aborted,
+    RolledBack: _rolled_back,
+    EvaluationFinished: _evaluation_finished,
+    SampleGenerated: _sample_generated,
+    CheckpointWritten: _checkpoint_written,
+    CheckpointFailed: _checkpoint_failed,
+    CheckpointRejected: _checkpoint_rejected,
+}
