@@ -68,6 +68,6 @@ class RunPlan:
 
     def checkpoint_due(self, step: Step, seconds_since_last: float) -> bool:
         """Whether the state after `step` is saved (the state after the last step always is, by other means)."""
-        if self.checkpoint_every > 0 and step % self.checkpoint_every == 0:
+        if step > 0 and self.checkpoint_every > 0 and step % self.checkpoint_every == 0:
             return True
         return 0 < self.checkpoint_every_seconds <= seconds_since_last

@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and return the run's exit code."""
-    from runtime.app.run import run_headless
+    from console.cli.headless import train
 
-    return run_headless(args.config, overrides_of(args), resume=args.resume, progress_mode=args.progress)
+    return train(args.config, overrides_of(args), resume=args.resume, progress_mode=args.progress)
 
 
 def overrides_of(args: argparse.Namespace) -> list[str]:

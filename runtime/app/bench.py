@@ -1,0 +1,106 @@
+"""A worker's bench: what its actors share, and its wires to the parent process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from runtime.actors.child import Parent
+from runtime.actors.ref import Address
+from runtime.app.equipment import Equipment
+from runtime.app.reports import as_event
+from runtime.checkpoint.writer import WriteCheckpoint
+from runtime.cluster.messages import CheckpointDone
+from runtime.collectives import Peer
+from runtime.data.feeder import Feeder
+from runtime.errors import MailboxFull
+from runtime.events import CheckpointFailed, CheckpointWritten, to_json
+from runtime.ids import ActorPath, Incarnation, Rank
+from runtime.trainer.device_thread import DeviceThread
+from runtime.trainer.engine import Pulse
+from runtime.trainer.trainer import Trainer
+
+BEAT_SECONDS = 1.0
+COORDINATOR = "coordinator"
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Where the coordinator listens, and the token that it asks for."""
+
+    address: str
+    token: str
+    run_id: str
+
+
+class Bench:
+    """Belongs to the worker's trio thread.
+
+    Actors put here what the others need, before they say that they are ready.
+    """
+
+    def __init__(
+        self,
+        equipment: Equipment,
+        device: DeviceThread,
+        parent: Parent,
+        rank: Rank,
+        incarnation: Incarnation,
+        run_folder: Path,
+    ) -> None:
+        self.equipment, self.device, self.parent = equipment, device, parent
+        self.rank, self.incarnation, self.run_folder = rank, incarnation, run_folder
+        self.path = ActorPath(f"run/node/worker-{rank}")
+        self.writer: Address[WriteCheckpoint] = Address(f"{self.path}/writer", 1)
+        self.pulse = Pulse(self._tell_pulse)
+        self.peer: Peer | None = None
+        self.feeder: Feeder | None = None
+        self.trainer: Trainer | None = None
+        self.done = trio.Event()
+        """Set when the run is over, or the parent wants this process to stop."""
+        self._contact: Contact | None = None
+        self._news = trio.Event()
+
+    async def contact(self, *, other_than: Contact | None = None) -> Contact:
+        """The coordinator to join; waits for the parent to name one that is not `other_than`."""
+        while self._contact is None or self._contact == other_than:
+            await self._news.wait()
+        return self._contact
+
+    async def obey(self) -> None:
+        """Follow the parent's orders until it wants this process to stop."""
+        async for order in self.parent.orders:
+            if order.kind == COORDINATOR:
+                body = order.body
+                self._contact = Contact(str(body["address"]), str(body["token"]), str(body["run_id"]))
+                self._news.set()
+                self._news = trio.Event()
+        self.done.set()
+
+    async def beat(self) -> None:
+        """Tell the parent each second where this worker is, also while nothing changes."""
+        while True:
+            self._tell_pulse(self.pulse.step, self.pulse.phase)
+            await trio.sleep(BEAT_SECONDS)
+
+    def _tell_pulse(self, step: int, phase: str) -> None:
+        self.parent.beat(step, phase)
+
+    def emit(self, said: object) -> None:
+        """What this worker's actors and their supervisor say: to the coordinator what it waits for, else the journal."""
+        match said:
+            case CheckpointWritten() if self.trainer is not None:
+                size, seconds, digest = said.size_bytes, said.seconds, said.parameter_hash
+                self.trainer.report(CheckpointDone(said.step, said.path, size, seconds, digest))
+            case CheckpointFailed() if self.trainer is not None:
+                self.trainer.report(CheckpointDone(said.step, "", 0, 0.0, "", said.reason))
+            case _:
+                event = as_event(said, self.path)
+                if event is not None:
+                    try:
+                        self.parent.fact(to_json(event[0]))
+                    except MailboxFull:  # a thousand facts wait already: the parent is not reading
+                        os.write(2, b"a fact was dropped: the parent does not read\n")

@@ -1,0 +1,146 @@
+"""Entry of the coordinator's process: `python -P -m runtime.app.coordinator --run-folder ...`.
+
+It is told where to begin by its first order, says where it listens, and reports each committed position before anybody
+acts on it, so that its successor can begin exactly there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from runtime import events as facts
+from runtime.actors import tether
+from runtime.actors.child import Parent, Pipes, attached
+from runtime.app.coordinator_words import FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
+from runtime.app.exits import explained
+from runtime.app.positions import point_from_json, point_to_json, position_from_json, position_to_json
+from runtime.app.rates import rate_of
+from runtime.cluster.coordinator import Coordinator
+from runtime.cluster.core import Core
+from runtime.cluster.messages import RestorePoint
+from runtime.cluster.plan import RunPlan
+from runtime.cluster.signals import Position
+from runtime.config.load import load_config
+from runtime.config.schema import Config
+from runtime.events import Event, to_json
+from runtime.ids import Step
+from runtime.rpc import GrpcNetwork
+
+
+def plan_of(config: Config, workers: int) -> RunPlan:
+    """The configuration as the coordinator needs it."""
+    generate = config.evaluation.generate
+    has_held_out = bool(config.data.evaluation.path) or config.data.evaluation.eval_fraction > 0
+    return RunPlan(
+        workers=workers,
+        global_batch_size=config.train.global_batch_size,
+        logical_shards=config.parallel.logical_shards,
+        steps=config.train.steps,
+        epochs=config.train.epochs,
+        min_workers=config.supervision.min_workers,
+        wait_seconds=config.supervision.wait_s,
+        checkpoint_every=config.checkpoint.every,
+        checkpoint_every_seconds=config.checkpoint.every_s,
+        evaluate=has_held_out,
+        evaluate_every=config.evaluation.every,
+        evaluate_max_batches=config.evaluation.max_batches,
+        answers=generate.samples,
+        answers_every=generate.every,
+        stop_on_nonfinite=config.train.nonfinite == "error",
+        verify_every=config.sync.verify_every,
+    )
+
+
+class _Desk:
+    """Facts and positions on their way to the root, in order."""
+
+    def __init__(self, parent: Parent, core: Core) -> None:
+        self._parent, self._core = parent, core
+
+    def publish(self, fact: Event) -> None:
+        """Queue a fact; with a committed step, the position that it led to as well."""
+        self._parent.fact(to_json(fact))
+        if isinstance(fact, facts.StepCommitted | facts.RolledBack):
+            self._parent.report(POSITION, position_to_json(self._core.at))
+        if isinstance(fact, facts.CheckpointWritten):
+            self._parent.report(POINT, point_to_json(self._core.saves.newest))
+
+
+async def _work(pipes: Pipes, run_folder: Path) -> None:
+    config = load_config(run_folder / "config.toml")
+    async with attached(pipes, {"host": socket.gethostname()}) as parent:
+        order = await parent.orders.receive()
+        if order.kind != SERVE:
+            raise RuntimeError(f"the first order must be {SERVE}, not {order.kind}")
+        body = order.body
+        core = _core(config, body, run_folder)
+        desk = _Desk(parent, core)
+        coordinator = Coordinator(core, str(body["run_id"]), desk.publish, parent.flush)
+        async with GrpcNetwork.open(token=str(body["token"])) as network:
+            async with network.serve([coordinator.service], config.cluster.listen, name="coordinator") as server:
+                parent.report(SERVING, {"address": server.address})
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_obey, parent, coordinator, nursery.cancel_scope)
+                    end = await coordinator.run()
+                    parent.report(FINISHED, {"outcome": end.outcome, "reason": end.reason, "step": core.at.step})
+                    await parent.flush()
+                    nursery.cancel_scope.cancel()
+
+
+def _core(config: Config, body: Mapping[str, Any], run_folder: Path) -> Core:
+    point: RestorePoint = point_from_json(body["point"])
+    after = position_from_json(body["after"]) if body.get("after") else None
+    workers = int(body["workers"])
+
+    def announce(at: Position, last: Step, samples: int) -> facts.RunStarted:
+        return facts.RunStarted(
+            name=run_folder.name,
+            workers=workers,
+            first_step=Step(at.step + 1),
+            last_step=last,
+            samples_per_step=config.train.global_batch_size,
+            config_hash=str(body["config_hash"]),
+            run_id=str(body["run_id"]),
+            resumed_from=point.path,
+            cursor=at.cursor,
+            samples=samples,
+            model=config.model.path or f"{config.model.scratch.architecture} (scratch)",
+            deterministic=config.run.deterministic,
+            pid=os.getppid(),
+            host=socket.gethostname(),
+            version=str(body["version"]),
+            command=str(body["command"]),
+        )
+
+    generation = int(body.get("generation", 0))
+    return Core(plan_of(config, workers), point, rate_of(config), announce, after=after, generation=generation)
+
+
+async def _obey(parent: Parent, coordinator: Coordinator, scope: trio.CancelScope) -> None:
+    """Follow the root: a wish to stop the run is passed on; the order to stop this process ends it."""
+    async for order in parent.orders:
+        if order.kind == STOP_RUN:
+            coordinator.stop(str(order.body.get("by", "the operator")))
+    scope.cancel()
+
+
+def main() -> None:
+    """Run the coordinator until the run is over or the parent wants it to stop."""
+    tether.arm()
+    parser = argparse.ArgumentParser(prog="coordinator")
+    parser.add_argument("--run-folder", type=Path, required=True)
+    Pipes.add_arguments(parser)
+    args = parser.parse_args()
+    trio.run(_work, Pipes.of(args), args.run_folder)
+
+
+if __name__ == "__main__":
+    sys.exit(explained(main))

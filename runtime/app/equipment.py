@@ -1,0 +1,97 @@
+"""Everything that a worker needs before it joins: model, data, optimizer, compiled functions."""
+
+from __future__ import annotations
+
+import math
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.config.schema import Config
+from runtime.data.batches import Shaping
+from runtime.data.dataset import Datasets, load_datasets, write_quarantine
+from runtime.data.feeder import Feeder
+from runtime.data.order import SampleOrder
+from runtime.data.plan import BatchPlan
+from runtime.errors import RunFolderError
+from runtime.models.device import compile_supported, default_kind
+from runtime.models.load import Loaded, load_model
+from runtime.models.tokenizer import json_bytes
+from runtime.trainer.evaluate import HeldOut
+from runtime.trainer.gradients import trainable
+from runtime.trainer.replica import Replica
+from runtime.trainer.update import Update
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a worker is made of, minus its network."""
+
+    config: Config
+    loaded: Loaded
+    datasets: Datasets
+    replica: Replica
+    held_out: HeldOut
+    host: str
+    device: str
+
+    @property
+    def samples_in_epoch(self) -> int:
+        """Training samples."""
+        return len(self.datasets.train)
+
+    @property
+    def elements(self) -> int:
+        """Length of the flat gradient."""
+        return self.replica.update.layout.size
+
+    @property
+    def shards(self) -> int:
+        """Logical shards in use."""
+        return min(self.config.parallel.logical_shards, self.config.train.global_batch_size)
+
+    def feeder(self) -> Feeder:
+        """A feeder over the training data."""
+        config, train = self.config, self.datasets.train
+        total = None if config.train.steps else math.ceil(config.train.epochs * len(train))
+        plan = BatchPlan(
+            SampleOrder(config.run.seed, len(train), config.data.shuffle),
+            train.lengths,
+            config.train.global_batch_size,
+            config.data.window if config.data.batching == "bucket" else 1,
+            total,
+        )
+        shaping = Shaping(config.train.micro_batch_size, config.data.pad_multiple, config.run.deterministic)
+        return Feeder(train, plan, shaping, prefetch=config.data.prefetch)
+
+
+def describe(run_folder: Path, loaded: Loaded, datasets: Datasets) -> None:
+    """Leave in the run folder what an export needs besides weights, and which records were not taken."""
+    folder = run_folder / "model"
+    contents = {"config.json": json_bytes(loaded.config), **loaded.folder_files}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            partial = folder / f"{name}.tmp"
+            partial.write_bytes(content)
+            partial.replace(folder / name)
+        write_quarantine(run_folder / "data" / "quarantine.jsonl", datasets.quarantined)
+    except OSError as error:
+        raise RunFolderError(
+            f"{folder} cannot be written: {error.strerror}; free space or change its rights"
+        ) from error
+
+
+def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
+    """Load and build everything. Call it on the thread that will own mlx, after `load_blas`. Raises RunError."""
+    loaded = load_model(config.model, config.run.seed)
+    datasets = load_datasets(config.data, loaded.tokenizer, seed=config.run.seed)
+    compiled = config.train.compile and compile_supported()
+    if rank == 0:
+        describe(run_folder, loaded, datasets)
+    loaded.model.train()
+    update = Update(trainable(loaded.model), config.optim, config.train.max_grad_norm, compiled=compiled)
+    shards = min(config.parallel.logical_shards, config.train.global_batch_size)
+    replica = Replica(loaded.model, update, shards, config.run.deterministic, compiled)
+    held_out = HeldOut(config, datasets, loaded.tokenizer)
+    return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), default_kind().value)

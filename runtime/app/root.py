@@ -1,0 +1,192 @@
+"""The root's memory and ears: what the children say becomes facts, and what one must know of another is passed on.
+
+It decides nothing about restarts (the tree does) and nothing about steps (the coordinator does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from runtime import events as facts
+from runtime.actors import Context, FrameHooks
+from runtime.actors.frames import Beat, Fact, Hello, Order, Report
+from runtime.actors.process import Source
+from runtime.actors.ref import Address
+from runtime.app.coordinator_words import FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
+from runtime.app.reports import as_event
+from runtime.cluster.detector import HangDetector
+from runtime.errors import ActorError
+from runtime.events import from_json
+from runtime.events.bus import EventBus, keep_synced
+from runtime.events.journal import Journal
+from runtime.ids import ActorPath, Rank
+from runtime.supervision import Exited, Supervisor
+
+WATCH_SECONDS = 0.5
+
+
+@dataclass
+class Briefing:
+    """What a coordinator is told at its start; kept up to date for its successor."""
+
+    run_id: str
+    token: str
+    workers: int
+    config_hash: str
+    version: str
+    command: str
+    point: Mapping[str, Any]
+    after: Mapping[str, Any] | None = None
+    generation: int = 0
+
+    def order(self) -> Order:
+        """The first order of a coordinator's process."""
+        return Order(SERVE, dict(vars(self)))
+
+
+@dataclass
+class Root:
+    """Belongs to the root's trio thread."""
+
+    bus: EventBus
+    journal: Journal
+    briefing: Briefing
+    detector: HangDetector
+    coordinator: Address[Order] = field(default_factory=lambda: Address("run/coordinator"))
+    node: Supervisor | None = None
+    outcome: str = ""
+    reason: str = ""
+    step: int = 0
+    _workers: dict[int, Address[Order]] = field(default_factory=dict)
+    _contact: Mapping[str, Any] | None = None
+
+    # ---- facts
+
+    def emit(self, said: object) -> None:
+        """What actors and supervisors of this process say."""
+        event = as_event(said, ActorPath("run"))
+        if event is not None:
+            self.bus.publish(*event)
+        if isinstance(said, Exited) and "/worker-" in said.path:
+            self.detector.forget(_rank_of(said.path), said.incarnation)
+
+    async def sync_journal(self, ctx: Context[None]) -> None:
+        """The actor that makes the journal survive a power cut at the moments that matter."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_synced, self.bus, self.journal)
+            ctx.ready()
+            await ctx.stopping.wait()
+            nursery.cancel_scope.cancel()
+
+    async def watch(self, ctx: Context[None]) -> None:
+        """The actor that finds hung workers and has them replaced."""
+        ctx.ready()
+        while not ctx.stopping.is_set():
+            for hung in self.detector.judge(trio.current_time()):
+                quiet, limit = hung.quiet_seconds, hung.limit_seconds
+                fact = facts.WorkerHung(hung.rank, hung.incarnation, hung.phase, quiet, limit)
+                self.bus.publish(fact, ActorPath(f"run/node/worker-{hung.rank}"))
+                assert self.node is not None
+                why = f"no progress for {quiet:.0f} s in {hung.phase}"
+                self.node.suspect(f"worker-{hung.rank}", hung.incarnation, why)
+            with trio.move_on_after(WATCH_SECONDS):
+                await ctx.stopping.wait()
+
+    # ---- the children
+
+    def worker_address(self, rank: int) -> Address[Order]:
+        """Where a worker's process is reached."""
+        return self._workers.setdefault(rank, Address(f"run/node/worker-{rank}"))
+
+    def worker_hooks(self, rank: int) -> FrameHooks:
+        """What becomes of a worker's frames."""
+        return _WorkerHooks(self, rank)
+
+    @property
+    def coordinator_hooks(self) -> FrameHooks:
+        """What becomes of the coordinator's frames."""
+        return _CoordinatorHooks(self)
+
+    def ask_stop(self, by: str) -> bool:
+        """Ask the coordinator for an orderly end; False when it cannot be reached."""
+        return _tell(self.coordinator, Order(STOP_RUN, {"by": by}))
+
+    def publish(self, source: Source, frame: Fact) -> facts.Event:
+        """A child's fact into the journal."""
+        event = from_json(dict(frame.event))
+        path = getattr(event, "path", source.path)
+        self.bus.publish(event, ActorPath(path if str(path).startswith("run/") else source.path))
+        return event
+
+    def contact(self, body: Mapping[str, Any] | None = None, to: Address[Order] | None = None) -> None:
+        """Tell workers (one, or all) where the coordinator is; with `body`, it is a new one."""
+        if body is not None:
+            self._contact = {**body, "token": self.briefing.token, "run_id": self.briefing.run_id}
+        if self._contact is not None:
+            for address in [to] if to is not None else list(self._workers.values()):
+                _tell(address, Order("coordinator", self._contact))
+
+
+class _WorkerHooks(FrameHooks):
+    def __init__(self, root: Root, rank: int) -> None:
+        self._root, self._rank = root, Rank(rank)
+
+    def hello(self, source: Source, frame: Hello) -> None:
+        self._root.contact(to=self._root.worker_address(self._rank))
+
+    def beat(self, source: Source, frame: Beat) -> None:
+        self._root.detector.beat(self._rank, source.incarnation, frame.step, frame.phase, trio.current_time())
+
+    def fact(self, source: Source, frame: Fact) -> None:
+        self._root.publish(source, frame)
+
+
+class _CoordinatorHooks(FrameHooks):
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._by_kind: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            SERVING: root.contact,
+            POSITION: self._position,
+            POINT: self._point,
+            FINISHED: self._finished,
+        }
+
+    def hello(self, source: Source, frame: Hello) -> None:
+        _tell(self._root.coordinator, self._root.briefing.order())
+
+    def fact(self, source: Source, frame: Fact) -> None:
+        event = self._root.publish(source, frame)
+        if isinstance(event, facts.StepCommitted):
+            self._root.detector.learn(event.seconds)
+        if isinstance(event, facts.GenerationStarted):
+            self._root.briefing.generation = event.generation
+
+    def report(self, source: Source, frame: Report) -> None:
+        self._by_kind[frame.kind](frame.body)
+
+    def _position(self, body: Mapping[str, Any]) -> None:
+        self._root.briefing.after = body
+        self._root.step = int(body["step"])
+
+    def _point(self, body: Mapping[str, Any]) -> None:
+        self._root.briefing.point = body
+
+    def _finished(self, body: Mapping[str, Any]) -> None:
+        self._root.outcome, self._root.reason = str(body["outcome"]), str(body["reason"])
+        self._root.step = int(body["step"])
+
+
+def _tell(address: Address[Order], order: Order) -> bool:
+    try:
+        address.ref.try_tell(order)
+    except ActorError:  # it is down or restarting: its successor is told when it says hello
+        return False
+    return True
+
+
+def _rank_of(path: str) -> Rank:
+    return Rank(int(path.partition("/worker-")[2].partition("/")[0]))

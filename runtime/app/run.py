@@ -1,0 +1,183 @@
+"""A headless run, from a configuration file to an exit code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shlex
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from runtime import events as facts
+from runtime.actors import FatalExit, root_cause
+from runtime.app.anchor import anchored
+from runtime.app.exits import OF_OUTCOME, UNRECOVERABLE, explanation
+from runtime.app.leftovers import ChildRecords, sweep
+from runtime.app.root import Briefing, Root
+from runtime.app.run_folder import RunFolder, open_run_folder
+from runtime.app.start_point import start_point
+from runtime.app.tree import run_tree
+from runtime.cluster.detector import HangDetector
+from runtime.config.load import resolve
+from runtime.config.save import dumps
+from runtime.config.schema import Config
+from runtime.errors import GaveUp
+from runtime.events import Envelope, RunState, fold
+from runtime.events.bus import journaled_bus
+from runtime.events.journal import Journal
+from runtime.ids import ActorPath, Step
+from runtime.models.device import DeviceKind, find_devices
+from runtime.rpc import new_token
+from runtime.supervision import Supervisor, supervise
+
+CPU_WORKERS = 2
+"""Workers of a host without accelerators, when parallel.workers is 0."""
+
+
+class Observer(Protocol):
+    """Whoever shows the run. Called for every fact, in order; must be quick."""
+
+    def update(self, envelope: Envelope, state: RunState) -> None:
+        """A fact, and what all facts so far add up to."""
+        ...
+
+    def close(self, state: RunState) -> None:
+        """The run is over."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the run ended."""
+
+    exit_code: int
+    state: RunState
+    folder: Path
+    reason: str = ""
+    """A sentence for whoever started it; empty when all is well."""
+    tail: str = ""
+    """The last output of the process that is to blame."""
+
+
+def run_headless(
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    resume: str | None,
+    observer: Observer,
+    say: Callable[[str], None],
+) -> Ended:
+    """Train as the configuration in `path` says, until done, stopped, failed or given up.
+
+    `say` gets sentences for the person who started it. Raises ConfigError and UsageError before anything was started,
+    RunFolderError when the folder cannot be had; what happens later is in `Ended`.
+    """
+    resolved = resolve(path, overrides)
+    config = anchored(resolved.config, path.parent)
+    workers = config.parallel.workers or _devices()
+    command = shlex.join(["mlx-distributed", "run", str(path), *(f"--set={override}" for override in overrides)])
+    output_dir = Path(config.run.output_dir)
+    resume = resume or config.run.resume
+    text = dumps(config)
+    with open_run_folder(output_dir, resolved.run_name, resume=resume, config_toml=text, command=command) as folder:
+        if folder.said:
+            say(folder.said)
+        killed = sweep(folder.pids)
+        if killed:
+            say(f"ended {len(killed)} processes that an earlier run left behind")
+        begin = start_point(folder, say)
+        briefing = Briefing(
+            run_id=str(folder.run_id),
+            token=new_token(),
+            workers=workers,
+            config_hash=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
+            version=importlib.metadata.version("mlx-distributed"),
+            command=command,
+            point=begin,
+        )
+        return trio.run(_run, config, workers, folder, briefing, observer)
+
+
+def _devices() -> int:
+    found = find_devices()
+    return CPU_WORKERS if all(device.kind is DeviceKind.CPU for device in found) else len(found)
+
+
+class _Watcher:
+    """The fold of everything that happened, shown to the observer."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.state = RunState()
+        self._observer = observer
+
+    def __call__(self, envelope: Envelope) -> None:
+        self.state = fold(self.state, envelope)
+        self._observer.update(envelope, self.state)
+
+
+async def _run(config: Config, workers: int, folder: RunFolder, briefing: Briefing, observer: Observer) -> Ended:
+    journal = Journal(folder.journal_path)
+    bus = journaled_bus(journal)
+    watcher = _Watcher(observer)
+    bus.add_sink(ChildRecords(folder.pids))
+    bus.add_sink(watcher)
+    detector = HangDetector(config.supervision.hang_factor, config.supervision.hang_floor_s)
+    root = Root(bus, journal, briefing, detector)
+    tree = run_tree(root, config, folder.path, workers)
+    started = trio.current_time()
+    try:
+        failure = await _supervised(tree, root)
+        outcome, reason, tail = _judge(root, failure)
+        finished = facts.RunFinished(outcome, Step(root.step), trio.current_time() - started, reason)
+        bus.publish(finished, ActorPath("run"))
+        observer.close(watcher.state)
+        return Ended(OF_OUTCOME[outcome], watcher.state, folder.path, reason, tail)
+    finally:
+        bus.close()
+        journal.close()
+
+
+async def _supervised(tree: Supervisor, root: Root) -> GaveUp | None:
+    """Run the tree; the first interrupt asks for an orderly end, the second one for an end."""
+    failure: GaveUp | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_signals, tree, root)
+        try:
+            await supervise(tree, path="run", emit=root.emit)
+        except GaveUp as gave_up:
+            failure = gave_up
+        nursery.cancel_scope.cancel()
+    return failure
+
+
+async def _signals(tree: Supervisor, root: Root) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        asked = False
+        async for number in received:
+            if not asked and root.ask_stop(f"{signal.Signals(number).name} to the run"):
+                asked = True
+                continue
+            root.outcome = root.outcome or "stopped"
+            root.reason = "stopped at once: the step under way was not saved"
+            root.bus.publish(facts.StopRequested("second interrupt", now=True), ActorPath("run"))
+            with suppress(Exception):  # the tree may have ended by itself in this very moment
+                tree.end(hurry=True)
+
+
+def _judge(root: Root, failure: GaveUp | None) -> tuple[facts.Outcome, str, str]:
+    """(outcome, sentence, output of whoever is to blame)."""
+    if root.outcome:
+        outcome: facts.Outcome = root.outcome  # type: ignore[assignment]  # it came as a string over a pipe
+        return outcome, root.reason, ""
+    if failure is None:
+        return "failed", "every process ended before the run did", ""
+    cause = root_cause(failure.__cause__) if failure.__cause__ is not None else failure
+    if isinstance(cause, FatalExit) and cause.code == UNRECOVERABLE:
+        return "failed", explanation(failure.tail) or str(failure), ""
+    return "gave_up", str(failure), failure.tail

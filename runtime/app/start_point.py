@@ -1,0 +1,37 @@
+"""Where a run begins: the newest good checkpoint of its folder, one named by the user, or the initial model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from runtime.app.positions import point_to_json
+from runtime.app.run_folder import RunFolder
+from runtime.checkpoint.reader import newest_good, verify
+from runtime.cluster.messages import RestorePoint
+from runtime.errors import CheckpointError
+from runtime.ids import Cursor, Step
+
+
+def start_point(folder: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
+    """The restore point as JSON; its path is relative to the run's folder. Broken checkpoints are set aside, and said.
+
+    Raises CheckpointError when the one that the user named is broken.
+    """
+    if folder.resume_from is not None:
+        manifest = verify(folder.resume_from)
+        target = folder.checkpoints / folder.resume_from.name
+        try:
+            shutil.copytree(folder.resume_from, target)
+        except OSError as error:
+            raise CheckpointError(f"{folder.resume_from} cannot be copied to {target}: {error.strerror}") from error
+        say(f"beginning from {folder.resume_from} (step {manifest.step})")
+    found = newest_good(folder.checkpoints, on_rejected=lambda rejected: say(f"{rejected.path}: {rejected.reason}"))
+    if found is None:
+        return point_to_json(RestorePoint(Step(0), Cursor(0), ""))
+    manifest = found.manifest
+    if folder.resumed:
+        say(f"resuming from the checkpoint of step {manifest.step}")
+    path = str(found.folder.relative_to(folder.path))
+    return point_to_json(RestorePoint(manifest.step, manifest.cursor, path, manifest.counters))

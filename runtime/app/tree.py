@@ -1,0 +1,87 @@
+"""The supervision tree of a run, one literal. Everything that may block or crash is a process of its own.
+
+run     one_for_one    journal, watch, coordinator (process), node
+node    one_for_one    worker-0, worker-1, ... (processes, each with its own backoff)
+worker  rest_for_one   writer, peer, feeder, trainer            (inside each worker: `worker_tree`)
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+from runtime.actors import FatalExit, ProcessActor, ProcessSpec
+from runtime.app.exits import CANNOT_START, UNRECOVERABLE
+from runtime.app.root import Root
+from runtime.config.schema import Config
+from runtime.supervision import Backoff, ChildSpec, Restart, Strategy, Supervisor, SupervisorSpec
+
+START_SECONDS = 120.0
+"""A process says Hello before it loads anything large; on a busy machine the interpreter itself can take seconds."""
+
+
+def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supervisor:
+    """The tree of a run with `workers` local workers. It ends when the workers' work is done."""
+    policy = config.supervision
+    backoff = Backoff(policy.backoff_s, policy.backoff_factor, policy.backoff_cap_s, policy.jitter)
+    limits = partial(
+        SupervisorSpec,
+        strategy=Strategy.ONE_FOR_ONE,
+        intensity=policy.intensity,
+        period_seconds=policy.period_s,
+        backoff=backoff,
+    )
+    node = Supervisor(limits(tuple(_worker(root, config, run_folder, rank, workers) for rank in range(workers))))
+    root.node = node
+    coordinator = ProcessActor(
+        ProcessSpec(
+            _command("runtime.app.coordinator", "--run-folder", str(run_folder)),
+            run_folder / "logs" / "coordinator.log",
+            term_after_seconds=policy.shutdown_s,
+            fatal_codes=frozenset({UNRECOVERABLE}),
+        ),
+        root.coordinator_hooks,
+    )
+    return Supervisor(
+        limits(
+            (
+                ChildSpec("journal", root.sync_journal),
+                ChildSpec("watch", root.watch),
+                ChildSpec(
+                    "coordinator",
+                    coordinator,
+                    Restart.TRANSIENT,
+                    start_seconds=START_SECONDS,
+                    fatal=(FatalExit,),
+                    address=root.coordinator,
+                ),
+                ChildSpec("node", node, Restart.TEMPORARY, significant=True),
+            ),
+        )
+    )
+
+
+def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: int) -> ChildSpec:
+    words = ("--rank", str(rank), "--run-folder", str(run_folder), "--workers-here", str(workers))
+    spec = ProcessSpec(
+        _command("runtime.app.worker", *words),
+        run_folder / "logs" / f"worker-{rank}.log",
+        env=dict(config.cluster.env),
+        term_after_seconds=config.supervision.shutdown_s,
+        fatal_codes=frozenset({UNRECOVERABLE, CANNOT_START}),
+    )
+    actor = ProcessActor(spec, root.worker_hooks(rank))
+    return ChildSpec(
+        f"worker-{rank}",
+        actor,
+        Restart.TRANSIENT,
+        start_seconds=START_SECONDS,
+        fatal=(FatalExit,),
+        address=root.worker_address(rank),
+    )
+
+
+def _command(module: str, *arguments: str) -> tuple[str, ...]:
+    """`-P`: a folder called `runtime` where the user stands cannot take our place."""
+    return (sys.executable, "-P", "-m", module, *arguments)

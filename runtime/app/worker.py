@@ -1,0 +1,88 @@
+"""Entry of a worker's process: `python -P -m runtime.app.worker --rank R --run-folder ...`. One device, one process.
+
+It says Hello when its model and data are loaded, joins whichever coordinator its parent names, and inside it four
+actors work under rest_for_one: checkpoint writer, all-reduce peer, feeder, trainer. None of them is restarted in place:
+what an MLX process holds after an exception cannot be trusted, so the process is the unit of recovery.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from runtime.actors import root_cause, tether
+from runtime.actors.child import Parent, Pipes, attached
+from runtime.app.exits import CANNOT_START, explained
+from runtime.config.load import load_config
+from runtime.config.schema import Config
+from runtime.errors import MlxdError
+from runtime.ids import Rank
+from runtime.models.blas import load_blas
+from runtime.supervision import supervise
+
+
+async def _work(pipes: Pipes, rank: int, run_folder: Path, workers_here: int) -> None:
+    info = {"host": socket.gethostname(), "rank": str(rank)}
+    async with attached(pipes, info) as parent:
+        try:
+            await _on_device(pipes, parent, rank, run_folder, workers_here)
+        except trio.Cancelled:
+            raise
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+
+
+async def _on_device(pipes: Pipes, parent: Parent, rank: int, run_folder: Path, workers_here: int) -> None:
+    config = load_config(run_folder / "config.toml")
+    load_blas(blas_threads(config, workers_here))
+    # Everything below imports mlx, which must find the fast BLAS in place.
+    from runtime.app.bench import Bench
+    from runtime.app.equipment import prepare
+    from runtime.app.worker_tree import worker_tree
+    from runtime.trainer.device_thread import open_device_thread
+
+    parent.beat(0, "load")
+    async with open_device_thread() as device:
+        try:
+            equipment = await device.run(prepare, config, run_folder, rank)
+        except MlxdError:
+            raise
+        except Exception:  # a first start that fails is no crash loop: say everything, and end the run
+            if pipes.incarnation > 1:
+                raise
+            traceback.print_exc()
+            sys.exit(CANNOT_START)
+        async with trio.open_nursery() as nursery:
+            bench = Bench(equipment, device, parent, Rank(rank), pipes.incarnation, run_folder)
+            nursery.start_soon(bench.obey)
+            nursery.start_soon(bench.beat)
+            await supervise(worker_tree(bench), path=bench.path, emit=bench.emit)
+            nursery.cancel_scope.cancel()
+
+
+def blas_threads(config: Config, workers_here: int) -> int:
+    """BLAS threads of one worker: its share of the cores; one when bits must not depend on the share."""
+    return 1 if config.run.deterministic else max(1, (os.cpu_count() or 1) // workers_here)
+
+
+def main() -> None:
+    """Work until the run is over or the parent wants this process to stop."""
+    tether.arm()
+    parser = argparse.ArgumentParser(prog="worker")
+    parser.add_argument("--rank", type=int, required=True)
+    parser.add_argument("--run-folder", type=Path, required=True)
+    parser.add_argument("--workers-here", type=int, default=1, help="workers that share this host's cores")
+    Pipes.add_arguments(parser)
+    args = parser.parse_args()
+    trio.run(partial(_work, Pipes.of(args), args.rank, args.run_folder, args.workers_here))
+
+
+if __name__ == "__main__":
+    sys.exit(explained(main))

@@ -1,0 +1,89 @@
+"""Who is hung: pure, fed with beats and with time.
+
+Two faults look alike from outside and are told apart here. A worker that sends no beats at all is stopped (its trio
+loop sends one each second). A worker that beats but stays in a phase of its own work is stuck on its device. A worker
+that waits for others (exchange, vote, idle) is never accused: it waits because somebody else is. The detector judges
+itself first: if its own clock jumped (a sleeping laptop, a starved process), everybody gets a new start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runtime.ids import Incarnation, Rank
+
+OWN_WORK = frozenset({"feed", "compute", "apply"})
+LAG_SECONDS = 5.0
+"""A judge that was itself away for longer than this does not judge."""
+_WEIGHT = 0.2
+
+
+@dataclass(frozen=True)
+class Hung:
+    """A verdict: this incarnation made no progress for `quiet_seconds`."""
+
+    rank: Rank
+    incarnation: Incarnation
+    phase: str
+    quiet_seconds: float
+    limit_seconds: float
+
+
+@dataclass
+class _Seen:
+    incarnation: Incarnation
+    place: tuple[int, str]
+    beat_at: float
+    moved_at: float
+
+
+@dataclass
+class HangDetector:
+    """Judges by max(floor, factor x the usual step time)."""
+
+    factor: float
+    floor_seconds: float
+    _seen: dict[Rank, _Seen] = field(default_factory=dict)
+    _usual_seconds: float = 0.0
+    _judged_at: float | None = None
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long no progress is still patience."""
+        return max(self.floor_seconds, self.factor * self._usual_seconds)
+
+    def learn(self, step_seconds: float) -> None:
+        """A step took this long: the usual time is a moving average of them."""
+        known = self._usual_seconds
+        self._usual_seconds = step_seconds if known == 0 else known + _WEIGHT * (step_seconds - known)
+
+    def beat(self, rank: Rank, incarnation: Incarnation, step: int, phase: str, now: float) -> None:
+        """A worker said where it is."""
+        seen = self._seen.get(rank)
+        if seen is None or seen.incarnation != incarnation or seen.place != (step, phase):
+            self._seen[rank] = _Seen(incarnation, (step, phase), now, now)
+        else:
+            seen.beat_at = now
+
+    def forget(self, rank: Rank, incarnation: Incarnation) -> None:
+        """That incarnation is over."""
+        if rank in self._seen and self._seen[rank].incarnation == incarnation:
+            del self._seen[rank]
+
+    def judge(self, now: float) -> list[Hung]:
+        """Whoever is hung now; each incarnation is accused once."""
+        away = 0.0 if self._judged_at is None else now - self._judged_at
+        self._judged_at = now
+        if away > LAG_SECONDS:
+            for seen in self._seen.values():
+                seen.beat_at = seen.moved_at = now
+            return []
+        hung = []
+        for rank, seen in list(self._seen.items()):
+            phase = seen.place[1]
+            quiet = now - (seen.moved_at if phase in OWN_WORK else seen.beat_at)
+            quiet = max(quiet, now - seen.beat_at)
+            if quiet > self.limit_seconds:
+                hung.append(Hung(rank, seen.incarnation, phase, quiet, self.limit_seconds))
+                del self._seen[rank]
+        return hung

@@ -1,0 +1,1 @@
+"""The trainer: one device, one MLX thread, and the life of a step (`step`, about ten lines; read it first)."""

@@ -1,0 +1,103 @@
+"""The replica behind its thread: the `Engine` that a real trainer has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.checkpoint.hashing import parameter_hash
+from runtime.checkpoint.reader import load
+from runtime.cluster.messages import Evaluated, EvaluateWork, Restore, Verdict
+from runtime.flow import Array, Batch, Node, Snapshot
+from runtime.ids import Cursor, Generation, Rank, Step
+from runtime.trainer.device_thread import DeviceThread
+from runtime.trainer.engine import Local, Measured
+from runtime.trainer.evaluate import HeldOut
+from runtime.trainer.exchange import on_device
+from runtime.trainer.replica import Replica
+
+
+class DeviceEngine:
+    """Implements `engine.Engine`. Made on the device thread's owner task; every call hops to the thread."""
+
+    def __init__(self, thread: DeviceThread, replica: Replica, held_out: HeldOut, run_folder: Path, rank: Rank) -> None:
+        self._thread, self._replica, self._held_out = thread, replica, held_out
+        self._run_folder, self._label = run_folder, (int(rank), 1)
+
+    @property
+    def holds(self) -> int:
+        """See Engine."""
+        return -1 if self._replica.state is None else self._replica.state.step
+
+    @property
+    def cursor(self) -> Cursor:
+        """See Engine."""
+        return Cursor(0) if self._replica.state is None else self._replica.state.cursor
+
+    @property
+    def counters(self) -> Mapping[str, float]:
+        """See Engine."""
+        return {} if self._replica.state is None else self._replica.state.counters
+
+    def has_prepared(self, step: Step) -> bool:
+        """See Engine."""
+        return step in self._replica.prepared
+
+    def discard(self, step: Step) -> None:
+        """See Engine."""
+        self._replica.prepared.pop(step, None)
+
+    def forget(self) -> None:
+        """See Engine."""
+        self._replica.forget()
+
+    async def restore(self, order: Restore) -> int:
+        """See Engine.
+
+        Raises CheckpointError when the checkpoint is not what it was, ModelError when it does not fit.
+        """
+        return await self._thread.run(self._restore, order.path)
+
+    def _restore(self, path: str) -> int:
+        if not path:
+            return self._replica.begin()
+        return self._replica.adopt(load(self._run_folder / path))
+
+    async def adopt(self, snapshot: Snapshot) -> None:
+        """See Engine."""
+        await self._thread.run(lambda: self._replica.adopt(on_device(snapshot)))
+
+    async def add_gradients(self, local: Local, batch: Batch) -> None:
+        """See Engine."""
+        await self._thread.run(self._replica.add_gradients, local, batch)
+
+    async def parts(self, local: Local) -> Mapping[Node, Array]:
+        """See Engine."""
+        return await self._thread.run(self._replica.parts, local, self._label)
+
+    async def measure(self, local: Local, summed: Array | None) -> Measured:
+        """See Engine."""
+        return await self._thread.run(self._replica.measure, local, summed)
+
+    async def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
+        """See Engine."""
+        await self._thread.run(self._replica.apply, verdict, cursor, counters)
+
+    async def snapshot(self) -> Snapshot:
+        """See Engine."""
+        return await self._thread.run(self._replica.snapshot)
+
+    async def parameter_hash(self) -> str:
+        """See Engine."""
+        snapshot = await self.snapshot()
+        return await self._thread.run(parameter_hash, snapshot.parameters)
+
+    async def evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
+        """See Engine."""
+        return await self._thread.run(self._evaluate, work, rank, generation)
+
+    def _evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
+        index, count = work.workers.index(rank), len(work.workers)
+        sums = self._held_out.judge(self._replica, index, count, work.max_batches)
+        answers = self._held_out.answer(self._replica, index, count, work.answers)
+        return Evaluated(generation, Step(self.holds), sums.loss_sum, sums.tokens, sums.correct, answers)

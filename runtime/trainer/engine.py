@@ -1,0 +1,178 @@
+"""What a trainer needs of its device, its data, its peers and its disk: four small seams.
+
+The real ones are `replica.Replica`, `data.feeder`, `collectives.peer` and `checkpoint.writer`; the virtual cluster of
+the tests puts numbers in their place and runs the same `trainer.Trainer` under a virtual clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import trio
+
+from runtime.cluster.messages import Evaluated, EvaluateWork, Heal, Member, Order, Restore, ShardTally, Verdict
+from runtime.flow import Array, Batch, Node, Snapshot, StepOrder
+from runtime.ids import Cursor, Generation, Rank, ShardId, Step
+
+
+@dataclass
+class Local:
+    """This worker's part of one step: which shards are done, and what they added up to.
+
+    It survives a change of generation: a death costs the survivors the dead worker's shards, never their own again.
+    """
+
+    step: Step
+    tallies: dict[ShardId, ShardTally] = field(default_factory=dict)
+    gradients: object = None
+    """The engine's own form of the summed gradients of these shards."""
+    useful_tokens: int = 0
+    computed_positions: int = 0
+    compute_seconds: float = 0.0
+    feed_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A summed gradient, looked at before anybody votes on it."""
+
+    finite: bool
+    square_sum: float
+
+
+class Engine(Protocol):
+    """A model on a device. Every method returns when the device is done; none can be interrupted."""
+
+    @property
+    def holds(self) -> int:
+        """Step whose state it holds; -1: none."""
+        ...
+
+    @property
+    def cursor(self) -> Cursor:
+        """Samples consumed by that state."""
+        ...
+
+    @property
+    def counters(self) -> Mapping[str, float]:
+        """The coordinator's counters, as of that state."""
+        ...
+
+    def has_prepared(self, step: Step) -> bool:
+        """Whether the summed gradient of `step` is here, waiting for its verdict."""
+        ...
+
+    def discard(self, step: Step) -> None:
+        """Drop the prepared gradient of `step`, which is about to be summed anew by other members."""
+        ...
+
+    def forget(self) -> None:
+        """Drop the state and every prepared gradient: they are of no use any more."""
+        ...
+
+    async def restore(self, order: Restore) -> int:
+        """Load a checkpoint (or build the initial model); returns the size of the state in bytes."""
+        ...
+
+    async def adopt(self, snapshot: Snapshot) -> None:
+        """Take over a peer's state."""
+        ...
+
+    async def add_gradients(self, local: Local, batch: Batch) -> None:
+        """Compute the batch's shards and add them to `local`, all of them or (raising) none."""
+        ...
+
+    async def parts(self, local: Local) -> Mapping[Node, Array]:
+        """`local`'s gradients as flat fp32 vectors on the host, by node of the summation tree."""
+        ...
+
+    async def measure(self, local: Local, summed: Array | None) -> Measured:
+        """Take the summed gradient (None: `local` is the whole of it) as the prepared one of its step."""
+        ...
+
+    async def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
+        """Close the prepared step: update the parameters (or skip), and move on to its state."""
+        ...
+
+    async def evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
+        """This rank's share of the held-out data."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """The present state: immutable arrays, readable from any thread."""
+        ...
+
+    async def parameter_hash(self) -> str:
+        """Hash of the present parameters."""
+        ...
+
+
+class Feeder(Protocol):
+    """Batches by order."""
+
+    async def take(self, order: StepOrder, rank: Rank) -> Batch:
+        """The rows of every shard that `order` gives to `rank`."""
+        ...
+
+
+class Exchange(Protocol):
+    """The data plane between the workers of one generation."""
+
+    async def set_members(self, generation: Generation, members: Sequence[Member]) -> None:
+        """Connect to these, and refuse whatever belongs to an older generation."""
+        ...
+
+    async def sum(self, order: StepOrder, parts: Mapping[Node, Array]) -> Array:
+        """The sum over all contributors, the same bytes everywhere. Raises PeerLost or Aborted."""
+        ...
+
+    async def offer(self, snapshots: Sequence[Snapshot]) -> None:
+        """Serve exactly these states to newcomers."""
+        ...
+
+    async def fetch(self, heal: Heal) -> tuple[Snapshot, int, tuple[Rank, ...]]:
+        """A state from the members that offer it: (state, bytes, sources). Raises PeerLost."""
+        ...
+
+
+class Writer(Protocol):
+    """The checkpoint writer beside the trainer."""
+
+    async def write(self, snapshot: Snapshot, order: Order) -> None:
+        """Queue a checkpoint; returns at once, and the writer reports by itself when it is on disk."""
+        ...
+
+
+class Pulse:
+    """Where the worker is, and since when. What it says is progress: a hung device does not change its phase."""
+
+    def __init__(self, beat: Callable[[int, str], None]) -> None:
+        """`beat(step, phase)` is called at every change; it must return at once."""
+        self.step, self.phase = 0, "idle"
+        self._since = trio.current_time()
+        self._beat = beat
+
+    @property
+    def seconds_in_phase(self) -> float:
+        """How long the present phase has lasted."""
+        return trio.current_time() - self._since
+
+    def enter(self, step: int, phase: str) -> float:
+        """Begin a phase; returns how many seconds the one before it lasted."""
+        seconds = self.seconds_in_phase
+        self.step, self.phase, self._since = step, phase, trio.current_time()
+        self._beat(step, phase)
+        return seconds
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer is made of."""
+
+    engine: Engine
+    feeder: Feeder
+    exchange: Exchange
+    writer: Writer
+    pulse: Pulse

@@ -1,0 +1,99 @@
+"""The all-reduce peer as the trainer sees it: orders in the protocol's words, plans in the data plane's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import trio
+
+from runtime.checkpoint.arrays import dtype_code, from_bytes, raw_bytes, shape_of, to_mlx
+from runtime.cluster.messages import Heal, Member
+from runtime.collectives import Peer, Plan, cover, fetch_state
+from runtime.flow import Array, Node, Snapshot, StepOrder
+from runtime.ids import Generation, Rank, Step
+
+_SEPARATOR = "|"
+
+
+class PeerExchange:
+    """Implements `engine.Exchange` over one `Peer`."""
+
+    def __init__(self, peer: Peer, elements: int, logical_shards: int, *, deterministic: bool) -> None:
+        """`elements` is the length of the flat gradient."""
+        self._peer, self._elements = peer, elements
+        self._logical_shards, self._deterministic = logical_shards, deterministic
+        self._offered: set[Step] = set()
+        self._out = np.empty(0, np.float32)
+
+    async def set_members(self, generation: Generation, members: Sequence[Member]) -> None:
+        """See Exchange."""
+        addresses = {member.rank: member.peer_address for member in members}
+        await trio.to_thread.run_sync(self._peer.set_members, generation, addresses)
+
+    async def sum(self, order: StepOrder, parts: Mapping[Node, Array]) -> Array:
+        """See Exchange. The returned vector is reused by the next call: copy what must last."""
+        if not self._out.size:
+            self._out = np.empty(self._elements, np.float32)
+        mine: Mapping[Node, Array] = parts
+        if not self._deterministic and parts:
+            (vector,) = parts.values()
+            mine = {(order.contributors.index(self._peer.rank), 1): vector}
+        return await self._peer.exchange(self.plan(order), mine, out=self._out)
+
+    def plan(self, order: StepOrder) -> Plan:
+        """Who brings which partial sums: tree nodes when deterministic, else one for each contributor, by rank."""
+        ranks = order.contributors
+        if self._deterministic:
+            nodes = {rank: cover(order.shards_of(rank), self._logical_shards) for rank in ranks}
+            total = self._logical_shards
+        else:
+            nodes = {rank: ((index, 1),) for index, rank in enumerate(ranks)}
+            total = len(ranks)
+        return Plan(order.generation, order.step, nodes, order.receivers, total, self._deterministic)
+
+    async def offer(self, snapshots: Sequence[Snapshot]) -> None:
+        """See Exchange."""
+        steps = {snapshot.step for snapshot in snapshots}
+        for step in self._offered - steps:
+            self._peer.release_state(step)
+        for snapshot in snapshots:
+            if snapshot.step not in self._offered:
+                self._peer.hold_state(snapshot.step, _packed(snapshot))
+        self._offered = steps
+
+    async def fetch(self, heal: Heal) -> tuple[Snapshot, int, tuple[Rank, ...]]:
+        """See Exchange."""
+        addresses = [member.peer_address for member in heal.sources]
+        fetching = partial(fetch_state, heal.step, addresses)
+        state = await trio.to_thread.run_sync(fetching, abandon_on_cancel=True)
+        size_bytes = sum(array.nbytes for array in state.values())
+        return _unpacked(state, heal), size_bytes, tuple(member.rank for member in heal.sources)
+
+
+def _packed(snapshot: Snapshot) -> dict[str, Array]:
+    """One flat mapping of host views; the name carries what numpy cannot: `p|BF16|4,8|model.norm.weight`."""
+    state = {}
+    for role, arrays in (("p", snapshot.parameters), ("o", snapshot.optimizer)):
+        for name, array in arrays.items():
+            shape = ",".join(str(length) for length in shape_of(array))
+            key = _SEPARATOR.join((role, dtype_code(array), shape, name))
+            state[key] = np.frombuffer(raw_bytes(array), np.uint8)
+    return state
+
+
+def _unpacked(state: Mapping[str, Array], heal: Heal) -> Snapshot:
+    arrays: dict[str, dict[str, Array]] = {"p": {}, "o": {}}
+    for key, raw in state.items():
+        role, code, shape, name = key.split(_SEPARATOR, 3)
+        lengths = tuple(int(length) for length in shape.split(",") if length)
+        arrays[role][name] = from_bytes(np.asarray(raw), code, lengths), code
+    return Snapshot(heal.step, heal.cursor, arrays["p"], arrays["o"], heal.counters)
+
+
+def on_device(snapshot: Snapshot) -> Snapshot:
+    """A fetched state as mlx arrays. Call it on the thread that owns mlx."""
+    parameters = {name: to_mlx(array, code) for name, (array, code) in snapshot.parameters.items()}
+    optimizer = {name: to_mlx(array, code) for name, (array, code) in snapshot.optimizer.items()}
+    return Snapshot(snapshot.step, snapshot.cursor, parameters, optimizer, snapshot.counters)

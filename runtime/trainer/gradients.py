@@ -1,0 +1,79 @@
+"""Loss and gradients of one micro-batch: compiled functions of (parameters, tokens, mask), sums and never means.
+
+Shape letters: B rows, T tokens of a row, S = T - 1 predicted positions, V vocabulary. A row's loss is the sum over its
+trained targets; the division by the step's token count happens once, in the optimizer, when all devices have counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import mlx.core as mx
+from mlx.utils import tree_flatten, tree_unflatten
+
+Tree: TypeAlias = dict[str, mx.array]
+"""Arrays by dotted parameter name."""
+
+
+def row_losses(logits_BSV: mx.array, tokens_BT: mx.array, mask_BT: mx.array) -> mx.array:
+    """Cross-entropy in nats of each row, summed over its trained targets, shape [B], float32.
+
+    Position t predicts token t+1; `mask_BT[b, t]` is 1 where token t of row b is a target that counts.
+    """
+    logits_BSV = logits_BSV.astype(mx.float32)
+    chosen_BS = mx.take_along_axis(logits_BSV, tokens_BT[:, 1:, None], axis=-1).squeeze(-1)
+    return ((mx.logsumexp(logits_BSV, axis=-1) - chosen_BS) * mask_BT[:, 1:]).sum(axis=-1)
+
+
+def trainable(model: Any) -> Tree:
+    """The parameters that training changes, by dotted name."""
+    return dict(tree_flatten(model.trainable_parameters()))
+
+
+class GradientFunctions:
+    """Compiled once per shape of micro-batch; `shapes` counts how many there were."""
+
+    def __init__(self, model: Any, *, compiled: bool) -> None:
+        """`model` is only traced: the parameters are arguments, and what it holds afterwards is of no meaning."""
+
+        def loss(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
+            model.update(tree_unflatten(list(parameters.items())))
+            losses_B = row_losses(model(tokens_BT[:, :-1]), tokens_BT, mask_BT)
+            return losses_B.sum(), losses_B
+
+        both: Callable[..., Any] = mx.value_and_grad(loss)
+
+        def first(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, Tree]:
+            (_, losses_B), gradients = both(parameters, tokens_BT, mask_BT)
+            return losses_B, {name: value.astype(mx.float32) for name, value in gradients.items()}
+
+        def more(parameters: Tree, so_far: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, Tree]:
+            losses_B, gradients = first(parameters, tokens_BT, mask_BT)
+            return losses_B, {name: so_far[name] + value for name, value in gradients.items()}
+
+        def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
+            model.update(tree_unflatten(list(parameters.items())))
+            logits_BSV = model(tokens_BT[:, :-1])
+            right_BS = (mx.argmax(logits_BSV, axis=-1) == tokens_BT[:, 1:]) * mask_BT[:, 1:]
+            return row_losses(logits_BSV, tokens_BT, mask_BT), right_BS.sum(axis=-1)
+
+        wrap = mx.compile if compiled else _as_it_is
+        self._first, self._more, self._judge = wrap(first), wrap(more), wrap(judge)
+        self.shapes: set[tuple[int, ...]] = set()
+
+    def add(self, parameters: Tree, so_far: Tree | None, tokens: Any, mask: Any) -> tuple[mx.array, Tree]:
+        """(row losses [B], `so_far` plus the gradients of this micro-batch in float32), lazily."""
+        tokens_BT, mask_BT = mx.array(tokens), mx.array(mask)
+        self.shapes.add(tuple(tokens_BT.shape))
+        if so_far is None:
+            return self._first(parameters, tokens_BT, mask_BT)  # type: ignore[no-any-return]
+        return self._more(parameters, so_far, tokens_BT, mask_BT)  # type: ignore[no-any-return]
+
+    def judge(self, parameters: Tree, tokens: Any, mask: Any) -> tuple[mx.array, mx.array]:
+        """(row losses [B], correct first choices [B]) without gradients, lazily."""
+        return self._judge(parameters, mx.array(tokens), mx.array(mask))  # type: ignore[no-any-return]
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function

@@ -1,0 +1,211 @@
+"""The model, its optimizer state and the gradients under way, on the device.
+
+Lives on the MLX thread; nothing here awaits.
+
+Arrays are immutable, so the state before a step stays valid for whoever still holds it (a snapshot on its way to disk
+or to a newcomer), and a step that is not committed leaves no trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+
+from runtime.cluster.messages import ShardTally, Verdict
+from runtime.collectives.tree import TreeSum
+from runtime.errors import ModelError
+from runtime.flow import Array, Batch, Micro, Node, Snapshot
+from runtime.ids import Cursor, ShardId, Step
+from runtime.trainer.engine import Local, Measured
+from runtime.trainer.gradients import GradientFunctions, Tree, trainable
+from runtime.trainer.update import Update
+
+
+@dataclass
+class _State:
+    """What a step turns into the next."""
+
+    step: Step
+    cursor: Cursor
+    counters: dict[str, float]
+    parameters: Tree
+    optimizer: Tree
+
+
+@dataclass
+class Replica:
+    """One device's copy of the run's state. `state` is None until it was restored or adopted."""
+
+    model: Any
+    update: Update
+    logical_shards: int
+    deterministic: bool
+    compiled: bool
+    state: _State | None = None
+    prepared: dict[Step, Tree | mx.array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.functions = GradientFunctions(self.model, compiled=self.compiled)
+        self.initial = trainable(self.model)
+        everything = dict(tree_flatten(self.model.parameters()))
+        self.frozen = {name: value for name, value in everything.items() if name not in self.initial}
+        self.shapes = {name: tuple(value.shape) for name, value in self.initial.items()}
+
+    # ---- state
+
+    def begin(self) -> int:
+        """The initial state: step 0, fresh optimizer. Returns its size in bytes."""
+        return self._adopt(Step(0), Cursor(0), {}, dict(self.initial), self.update.initial(self.initial))
+
+    def adopt(self, snapshot: Snapshot) -> int:
+        """Take over a state, from disk or a peer; returns its size in bytes. ModelError if it is another model's."""
+        given = {name: _on_device(value) for name, value in snapshot.parameters.items() if name in self.shapes}
+        wrong = [name for name, shape in self.shapes.items() if name not in given or tuple(given[name].shape) != shape]
+        if wrong:
+            raise ModelError(f"the state of step {snapshot.step} belongs to another model: {wrong[0]} does not fit")
+        optimizer = {name: _on_device(value) for name, value in snapshot.optimizer.items()}
+        return self._adopt(snapshot.step, snapshot.cursor, dict(snapshot.counters), given, optimizer)
+
+    def _adopt(self, step: Step, cursor: Cursor, counters: dict[str, float], parameters: Tree, optimizer: Tree) -> int:
+        self.state = _State(step, cursor, counters, parameters, optimizer)
+        mx.eval(parameters, optimizer)
+        return sum(value.nbytes for value in (*parameters.values(), *optimizer.values()))
+
+    def forget(self) -> None:
+        """Drop the state and what was prepared."""
+        self.state = None
+        self.prepared.clear()
+
+    def snapshot(self) -> Snapshot:
+        """The present state by reference (by copy where a host view would move the original, as under CUDA)."""
+        state = self._now()
+        parameters = self.frozen | state.parameters
+        return Snapshot(state.step, state.cursor, _readable(parameters), _readable(state.optimizer), state.counters)
+
+    @property
+    def trained(self) -> Tree:
+        """The present trainable parameters, by name."""
+        return self._now().parameters
+
+    def load_into_model(self) -> Any:
+        """The model itself with the present parameters, for generation."""
+        self.model.update(tree_unflatten(list(self._now().parameters.items())))
+        return self.model
+
+    def _now(self) -> _State:
+        if self.state is None:
+            raise RuntimeError("no state: restore or adopt one first")
+        return self.state
+
+    # ---- a step
+
+    def add_gradients(self, local: Local, batch: Batch) -> None:
+        """Compute every shard of `batch` and add it to `local`; float32 sums over tokens."""
+        if self.deterministic:
+            self._add_by_tree(local, batch)
+        else:
+            self._add_in_a_row(local, batch)
+        local.useful_tokens += batch.useful_tokens
+        local.computed_positions += batch.computed_positions
+
+    def _add_in_a_row(self, local: Local, batch: Batch) -> None:
+        total: Any = local.gradients
+        losses: list[mx.array] = []
+        for micro in batch.micros:
+            losses_B, total = self.functions.add(self._now().parameters, total, micro.tokens_BT, micro.mask_BT)
+            losses.append(losses_B)
+            mx.async_eval(losses_B, total)
+        mx.eval(losses, total)
+        local.gradients = total
+        self._tally(local, batch, batch.micros, losses)
+
+    def _add_by_tree(self, local: Local, batch: Batch) -> None:
+        sums: dict[Node, Tree] = dict(local.gradients or {})  # type: ignore[call-overload]
+        losses: list[mx.array] = []
+        micros: list[Micro] = []
+        for shard in batch.shards:
+            total: Tree | None = None
+            for micro in (micro for micro in batch.micros if micro.shards[0] == shard):
+                losses_B, total = self.functions.add(self._now().parameters, total, micro.tokens_BT, micro.mask_BT)
+                losses.append(losses_B)
+                micros.append(micro)
+            if total is not None:
+                mx.eval(total, losses[-1])
+                sums[shard, 1] = total
+        tree: TreeSum[Tree] = TreeSum(self.logical_shards, _add_trees)
+        for node in sorted(sums):
+            tree.push(node, sums[node])
+        local.gradients = tree.parts
+        mx.eval(losses, list(tree.parts.values()))
+        self._tally(local, batch, micros, losses)
+
+    def _tally(self, local: Local, batch: Batch, micros: Any, losses: list[mx.array]) -> None:
+        loss_sums = dict.fromkeys(batch.shards, 0.0)
+        tokens = dict.fromkeys(batch.shards, 0)
+        for micro, losses_B in zip(micros, losses, strict=True):
+            counts_B = np.asarray(micro.mask_BT[:, 1:].sum(axis=-1))
+            for shard, loss, count in zip(micro.shards, losses_B.tolist(), counts_B.tolist(), strict=True):
+                loss_sums[shard] += loss
+                tokens[shard] += int(count)
+        for shard in batch.shards:
+            ids = tuple(batch.sample_ids.get(shard, ()))
+            local.tallies[shard] = ShardTally(ShardId(shard), loss_sums[shard], tokens[shard], ids)
+
+    def parts(self, local: Local, label: Node) -> Mapping[Node, Array]:
+        """`local`'s gradients as flat float32 host vectors: by tree node when deterministic, else one under `label`."""
+        found: Any = local.gradients
+        if found is None:
+            return {}
+        trees: dict[Node, Tree] = found if self.deterministic else {label: found}
+        flats = {node: self.update.flatten(tree) for node, tree in trees.items()}
+        mx.eval(list(flats.values()))
+        return {node: np.asarray(flat) for node, flat in flats.items()}
+
+    def measure(self, local: Local, summed: Array | None) -> Measured:
+        """Prepare the step's summed gradient; its square sum is taken the same way on every worker."""
+        found: Any = local.gradients
+        if summed is not None:
+            gradient: Tree | mx.array = mx.array(summed)
+        elif self.deterministic:
+            (tree,) = found.values()
+            gradient = self.update.flatten(tree)
+        else:
+            gradient = found
+        square = self.update.square_sum(gradient)
+        mx.eval(square, gradient)
+        self.prepared[local.step] = gradient
+        value = float(square.item())
+        return Measured(bool(np.isfinite(value)), value)
+
+    def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
+        """Close the prepared step."""
+        state, committed = self._now(), verdict.committed
+        gradient = self.prepared.pop(committed.step)
+        if committed.applied:
+            state.parameters, state.optimizer = self.update(
+                state.parameters, state.optimizer, gradient, verdict.committed, verdict.learning_rate, verdict.update
+            )
+            mx.eval(state.parameters, state.optimizer)
+        state.step, state.cursor, state.counters = committed.step, cursor, dict(counters)
+
+
+def _add_trees(left: Tree, right: Tree) -> Tree:
+    return {name: value + right[name] for name, value in left.items()}
+
+
+def _on_device(value: Array) -> mx.array:
+    return value if isinstance(value, mx.array) else mx.array(value)
+
+
+def _readable(arrays: Tree) -> Tree:
+    """Arrays that other threads may view: under CUDA a view moves the buffer for good, so there it is a copy."""
+    if mx.default_device() == mx.Device(mx.cpu) or mx.metal.is_available():
+        return dict(arrays)
+    copies = {name: value + mx.zeros((), value.dtype) for name, value in arrays.items()}
+    mx.eval(copies)
+    return copies

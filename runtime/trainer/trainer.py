@@ -1,0 +1,275 @@
+"""The trainer's side of the protocol: orders in, votes out, and the state in between.
+
+Orders are done one after another, and none is left out, because each may carry a verdict. An order that repeats the
+step under way cancels it; what was computed stays. A newcomer runs the same loop before it holds a state: it takes the
+summed gradients of the steps that others compute, puts them aside, fetches a state, and applies what it put aside.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import trio
+
+from runtime.cluster.messages import (
+    CheckpointDone,
+    EvaluateWork,
+    ExchangeFailed,
+    Finish,
+    Heal,
+    Holding,
+    Join,
+    Order,
+    Progress,
+    Refused,
+    Restore,
+    StepWork,
+    ToWorker,
+    Verdict,
+)
+from runtime.cluster.session import Session
+from runtime.errors import Aborted, PeerLost, StaleGeneration
+from runtime.flow import Snapshot, StepOrder
+from runtime.ids import Cursor, Incarnation, Rank, Step
+from runtime.trainer.engine import Local, Parts
+from runtime.trainer.step import run_step
+
+HEARTBEAT_SECONDS = 1.0
+OUTBOX = 16
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this worker is; what every Join says of it."""
+
+    run: str
+    rank: Rank
+    incarnation: Incarnation
+    peer_address: str
+    samples_in_epoch: int
+    data_fingerprint: str
+    host: str
+    device: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class _Closed:
+    """A verdict and the coordinator's numbers as of it."""
+
+    verdict: Verdict
+    cursor: Cursor
+    counters: Mapping[str, float]
+
+
+class Trainer:
+    """`serve` one session after another; the state outlives them."""
+
+    def __init__(self, identity: Identity, parts: Parts) -> None:
+        self.identity, self.parts = identity, parts
+        self._todo: deque[ToWorker] = deque()
+        self._arrived = trio.Event()
+        self._scope = trio.CancelScope()
+        self._order: Order | None = None
+        self._local: Local | None = None
+        self._closed: dict[Step, _Closed] = {}
+        self._healed: Holding | None = None
+        self._held: dict[Step, Snapshot] = {}
+        self._applying = trio.Lock()
+        self._outbox, self._reports = trio.open_memory_channel[CheckpointDone](OUTBOX)
+
+    def join(self) -> Join:
+        """The first message of a session: who is there, and what state it holds."""
+        engine, who = self.parts.engine, self.identity
+        prepared = engine.holds + 1 if engine.holds >= 0 and engine.has_prepared(Step(engine.holds + 1)) else 0
+        return Join(
+            run=who.run,
+            rank=who.rank,
+            incarnation=who.incarnation,
+            peer_address=who.peer_address,
+            holds=engine.holds,
+            prepared=prepared,
+            cursor=engine.cursor,
+            counters=engine.counters,
+            samples_in_epoch=who.samples_in_epoch,
+            data_fingerprint=who.data_fingerprint,
+            host=who.host,
+            device=who.device,
+            pid=who.pid,
+        )
+
+    def report(self, done: CheckpointDone) -> None:
+        """Pass on what the checkpoint writer did, in this session or the next one."""
+        self._outbox.send_nowait(done)
+
+    async def serve(self, session: Session) -> Finish | Refused:
+        """Follow the coordinator's orders until it ends the session in order.
+
+        Raises PeerLost when the coordinator is gone (the state is kept: join its successor), and StaleGeneration when
+        the state is of no use any more (it was dropped: join anew).
+        """
+        self._todo.clear()
+        self._closed.clear()
+        self._order, self._healed = None, None
+        end: Finish | Refused | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen, session)
+                nursery.start_soon(self._heartbeat, session)
+                nursery.start_soon(self._pass_on, session)
+                end = await self._work(session, nursery)
+                nursery.cancel_scope.cancel()
+        except* StaleGeneration as stale:
+            self._forget()
+            raise StaleGeneration(str(stale.exceptions[0])) from stale
+        except* PeerLost as lost:
+            raise PeerLost(str(lost.exceptions[0])) from lost
+        session.leave()
+        assert end is not None  # _work returns only with one
+        return end
+
+    def _forget(self) -> None:
+        self.parts.engine.forget()
+        self._local, self._held = None, {}
+
+    # ---- the tasks of a session
+
+    async def _listen(self, session: Session) -> None:
+        while True:
+            message = await session.hear()
+            self._todo.append(message)
+            self._arrived.set()
+            if self._supersedes(message):
+                self._scope.cancel()
+
+    def _supersedes(self, message: ToWorker) -> bool:
+        """Whether what is under way cannot end as it was ordered."""
+        match message:
+            case Heal():
+                return False
+            case Order(state=state) if self._order is not None and isinstance(self._order.work, StepWork):
+                return state < self._order.work.order.step
+            case _:
+                return True
+
+    async def _heartbeat(self, session: Session) -> None:
+        pulse = self.parts.pulse
+        while True:
+            await trio.sleep(HEARTBEAT_SECONDS)
+            await session.say(Progress(pulse.step, pulse.phase, pulse.seconds_in_phase))
+
+    async def _pass_on(self, session: Session) -> None:
+        async for done in self._reports:
+            await session.say(done)
+
+    async def _work(self, session: Session, nursery: trio.Nursery) -> Finish | Refused:
+        while True:
+            while not self._todo:
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            match self._todo.popleft():
+                case Order() as order:
+                    await self._do(order, session)
+                case Heal() as heal:
+                    nursery.start_soon(self._heal, heal, session)
+                case Restore() as back:
+                    await self._restore(back, session)
+                case Finish() | Refused() as end:
+                    return end
+
+    # ---- one order
+
+    async def _do(self, order: Order, session: Session) -> None:
+        engine, rank = self.parts.engine, self.identity.rank
+        self._order = order
+        if order.verdict is not None:
+            self._closed[order.state] = _Closed(order.verdict, order.cursor, order.counters)
+        await self._catch_up()
+        await self._hold(order)
+        if order.checkpoint_rank == rank and engine.holds == order.state:
+            await self.parts.writer.write(await engine.snapshot(), order)
+        await self.parts.exchange.set_members(order.generation, order.members)
+        with trio.CancelScope() as self._scope:
+            if any(self._supersedes(message) for message in self._todo):
+                return
+            match order.work:
+                case StepWork(order=step):
+                    await self._step(step, session)
+                case EvaluateWork() as work if rank in work.workers:
+                    self.parts.pulse.enter(order.state, "evaluate")
+                    await session.say(await engine.evaluate(work, rank, order.generation))
+                case _:
+                    self._local = None
+                    self.parts.pulse.enter(order.state, "idle")
+
+    async def _step(self, order: StepOrder, session: Session) -> None:
+        rank, engine = self.identity.rank, self.parts.engine
+        votes = rank in order.contributors
+        if self._healed is not None:
+            if not votes and engine.holds == order.step - 1:
+                await session.say(Holding(Step(engine.holds), *self._healing()))
+            self._healed = None if votes else self._healed
+        if self._local is None or self._local.step != order.step:
+            self._local = Local(order.step)
+        engine.discard(order.step)
+        try:
+            vote = await run_step(order, rank, self._local, self.parts)
+        except Aborted:
+            return
+        except PeerLost as lost:
+            if not votes:
+                raise StaleGeneration(f"missed step {order.step} while catching up: {lost}") from lost
+            peer = getattr(lost, "rank", -1)
+            await session.say(ExchangeFailed(order.generation, order.step, peer, str(lost)))
+            return
+        if votes:
+            await session.say(vote)
+
+    # ---- the state
+
+    async def _catch_up(self) -> None:
+        """Apply every verdict that is due and whose gradient is here, in order."""
+        engine = self.parts.engine
+        async with self._applying:
+            while engine.holds >= 0 and (step := Step(engine.holds + 1)) in self._closed:
+                if not engine.has_prepared(step):
+                    raise StaleGeneration(f"the verdict on step {step} came, but its gradient never did")
+                self.parts.pulse.enter(step, "apply")
+                closed = self._closed.pop(step)
+                await engine.apply(closed.verdict, closed.cursor, closed.counters)
+                self._local = None
+            for step in [step for step in self._closed if 0 <= step <= engine.holds]:
+                del self._closed[step]
+
+    async def _hold(self, order: Order) -> None:
+        engine = self.parts.engine
+        kept = {step: snapshot for step, snapshot in self._held.items() if step in order.hold}
+        if engine.holds in order.hold and engine.holds not in kept:
+            kept[Step(engine.holds)] = await engine.snapshot()
+        if kept.keys() != self._held.keys():
+            self._held = kept
+            await self.parts.exchange.offer(tuple(kept.values()))
+
+    async def _restore(self, order: Restore, session: Session) -> None:
+        self.parts.pulse.enter(order.step, "restore")
+        started = trio.current_time()
+        self._forget()
+        size_bytes = await self.parts.engine.restore(order)
+        await session.say(Holding(order.step, trio.current_time() - started, size_bytes))
+
+    async def _heal(self, heal: Heal, session: Session) -> None:
+        started = trio.current_time()
+        try:
+            snapshot, size_bytes, sources = await self.parts.exchange.fetch(heal)
+        except PeerLost as lost:
+            raise StaleGeneration(f"the state after step {heal.step} could not be fetched: {lost}") from lost
+        await self.parts.engine.adopt(snapshot)
+        await self._catch_up()
+        self._healed = Holding(heal.step, trio.current_time() - started, size_bytes, sources)
+        await session.say(Holding(Step(self.parts.engine.holds), *self._healing()))
+
+    def _healing(self) -> tuple[float, int, tuple[Rank, ...]]:
+        assert self._healed is not None  # only asked while healing
+        return self._healed.seconds, self._healed.size_bytes, self._healed.sources
