@@ -1,126 +1,166 @@
 """The only place where gRPC's asyncio loop meets trio.
 
-gRPC speaks asyncio; everything else here is trio. One thread runs one asyncio loop for the whole process (two loops
-make gRPC's poller spin, grpc#25364). Two ways lead across:
-
-    Bridge.run / Bridge.spawn    a coroutine on the loop, awaited or owned by a trio task
-    TrioDoorbell, LoopDoorbell   the two ends of a Pipe: at most one wake-up per waiting side, none when nobody waits
+gRPC speaks asyncio; everything else here is trio. The asyncio loop runs *inside* the trio thread, in turns: a turn runs
+callbacks until the loop would block, then trio goes on. A selector that stops its loop instead of blocking makes that
+out of public API; trio watches the selector's own descriptor and the next timer. So no message changes threads: with
+the loop on its own thread each message crossed twice in each process, and a round trip took 0.75 ms instead of 0.45.
 
 Rules that keep both worlds sane:
+  A turn never runs code of a trio task, so turns do not nest; callbacks only reschedule trio tasks.
+  A turn is bounded; what is left runs in the next one, after other trio tasks had theirs.
   asyncio.CancelledError is a BaseException and means nothing to trio: it becomes CallAborted at the border.
   A cancelled trio task cancels its asyncio task and *waits* for it (abort FAILED): nothing runs on unowned.
-  Callbacks that arrive after trio has ended are dropped; callbacks never raise.
-  The order of closing is channels, servers, handler tasks, loop; who opens a network nests them that way.
+  The order of closing is channels, servers, handler tasks, loop; who opens a network nests them that way. The loop is
+  shielded: an outer cancel reaches it last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
+import math
+import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 import outcome
 import trio
 
+from runtime.rpc.nursery import service_nursery
+
 T = TypeVar("T")
+
+POLLS_PER_TURN = 64
+"""A flood of events keeps a turn going for at most this many looks at the sockets."""
 
 
 class CallAborted(Exception):
     """The asyncio side was cancelled underneath a trio task: its channel, server or loop was closed."""
 
 
+class _StopsWhenIdle(selectors.DefaultSelector):
+    """Stops its loop where another selector would block, and tells how long it would have blocked."""
+
+    loop: asyncio.AbstractEventLoop
+    polls_left = 0
+    idle_seconds = math.inf
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What is ready now; nothing while callbacks wait, for they come first and cost no system call."""
+        if timeout == 0:
+            return []
+        if self.polls_left > 0:
+            self.polls_left -= 1
+            if ready := super().select(0):
+                return ready
+        self.idle_seconds = math.inf if timeout is None else timeout
+        self.loop.stop()
+        return []
+
+
 class Bridge:
-    """One asyncio loop on its own thread, as a resource of a trio task. Made by `Bridge.open()`."""
+    """One asyncio loop as a resource of a trio task. Made by `Bridge.open()`; used in that trio thread only."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._token = trio.lowlevel.current_trio_token()
-        self._closed = False
+        self._selector = _StopsWhenIdle()
+        self.loop = self._selector.loop = asyncio.SelectorEventLoop(self._selector)
+        self._sleeps_until = math.inf
+        self._is_closed = False
 
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls) -> AsyncIterator[Bridge]:
-        """A running bridge; at exit every asyncio task is cancelled and the thread is joined."""
+        """A running bridge; at exit every asyncio task is cancelled and awaited."""
         bridge = cls()
-        # daemon: should trio itself crash, the interpreter must still be able to exit; otherwise it is joined below.
-        thread = threading.Thread(target=bridge._main, name="grpc-asyncio", daemon=True)
-        thread.start()
         try:
-            yield bridge
+            async with service_nursery() as nursery:
+                hosting = trio.CancelScope(shield=True)
+                nursery.start_soon(bridge._host, hosting)
+                try:
+                    yield bridge
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await bridge.run(_end_all_tasks)
+                    bridge._is_closed = True
+                    hosting.cancel()
         finally:
-            bridge._closed = True
-            bridge.post(bridge.loop.stop)
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(thread.join)
+            bridge.loop.close()
 
-    def _main(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_forever()
-            while tasks := asyncio.all_tasks(self.loop):
-                for task in tasks:
-                    task.cancel()
-                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        finally:
-            asyncio.set_event_loop(None)
-            self.loop.close()
+    async def _host(self, hosting: trio.CancelScope) -> None:
+        """Gives the loop a turn whenever one of its sockets or timers is due."""
+        selector = self._selector
+        with hosting:
+            while True:
+                self._turn(polls=POLLS_PER_TURN)
+                self._sleeps_until = trio.current_time() + selector.idle_seconds
+                if self._sleeps_until == math.inf:  # no timer: the usual case, and on the path of every message
+                    await trio.lowlevel.wait_readable(selector.fileno())
+                else:
+                    with trio.move_on_at(self._sleeps_until):
+                        await trio.lowlevel.wait_readable(selector.fileno())
 
-    # ---- from trio to the loop
+    def turn(self) -> None:
+        """Runs what is ready on the loop. Callable from trio tasks; within a turn it does nothing."""
+        if not self.loop.is_running() and not self.loop.is_closed():
+            self._turn(polls=0)
+            if trio.current_time() + self._selector.idle_seconds < self._sleeps_until:
+                self._turn_soon()  # a new timer, earlier than what the host sleeps for
 
-    def post(self, function: Callable[..., object], *args: object) -> None:
-        """Calls `function(*args)` on the loop, soon; dropped when the loop has ended."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            self.loop.call_soon_threadsafe(function, *args)
+    @trio.lowlevel.enable_ki_protection
+    def _turn(self, *, polls: int) -> None:
+        self._selector.polls_left = polls
+        self.loop.run_forever()
+
+    def _turn_soon(self) -> None:
+        """Wakes the host through the loop's own socket."""
+        self.loop.call_soon_threadsafe(_nothing)
 
     async def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: object) -> T:
         """Awaits `function(*args)` on the loop. A trio cancel cancels it there and waits until it has ended."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._closed:
-            raise CallAborted
+        if self._is_closed:
+            raise CallAborted("the network was closed")
         waiting = trio.lowlevel.current_task()
         raise_cancel: Callable[[], Any] | None = None
-        running: list[asyncio.Task[T]] = []
+        task = self.loop.create_task(function(*args))
+        self.turn()
 
-        def finished(task: asyncio.Task[T]) -> None:
-            self.wake(trio.lowlevel.reschedule, waiting, _outcome_of(task))
-
-        def start() -> None:
-            running.append(self.loop.create_task(function(*args)))
-            running[0].add_done_callback(finished)
-
-        def cancel() -> None:
-            running[0].cancel()
+        def finished(_task: asyncio.Task[T]) -> None:
+            trio.lowlevel.reschedule(waiting)
 
         def abort(raiser: Callable[[], Any]) -> trio.lowlevel.Abort:
             nonlocal raise_cancel
             raise_cancel = raiser
-            self.post(cancel)
+            task.cancel()
+            self._turn_soon()  # not now: trio is in the middle of a cancel
             return trio.lowlevel.Abort.FAILED
 
-        self.post(start)
-        try:
-            result: T = await trio.lowlevel.wait_task_rescheduled(abort)
-        except CallAborted:
-            if raise_cancel is not None:
-                raise_cancel()
-            raise
-        return result
+        if not task.done():
+            task.add_done_callback(finished)
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        if task.cancelled() and raise_cancel is not None:
+            raise_cancel()
+        return _outcome_of(task).unwrap()
 
     def spawn(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> Running:
-        """Starts `function(*args)` on the loop; whoever holds the result must cancel it and wait for its end."""
-        return Running(self, function, *args)
-
-    # ---- from the loop to trio
-
-    def wake(self, function: Callable[..., object], *args: object) -> None:
-        """Calls `function(*args)` in the trio thread, soon; dropped when trio has ended. `function` must not raise."""
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(function, *args)
+        """Starts `function(*args)` on the loop; whoever holds the result must close it."""
+        running = Running(self, self.loop.create_task(function(*args)))
+        self.turn()
+        return running
 
 
-def _outcome_of(task: asyncio.Task[T]) -> outcome.Maybe[T]:
+def _nothing() -> None:
+    pass
+
+
+async def _end_all_tasks() -> None:
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+def _outcome_of(task: asyncio.Task[T]) -> outcome.Value[T] | outcome.Error:
     if task.cancelled():
         return outcome.Error(CallAborted("the connection was closed underneath this call"))
     if (error := task.exception()) is not None:
@@ -131,58 +171,26 @@ def _outcome_of(task: asyncio.Task[T]) -> outcome.Maybe[T]:
 class Running:
     """A coroutine on the loop that a trio task owns. It must report its failures itself; they end here."""
 
-    def __init__(self, bridge: Bridge, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
-        self._bridge = bridge
+    def __init__(self, bridge: Bridge, task: asyncio.Task[None]) -> None:
+        self._bridge, self._task = bridge, task
         self._ended = trio.Event()
-        self._task: asyncio.Task[None] | None = None
-        bridge.post(self._start, function, *args)
-
-    def _start(self, function: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
-        self._task = self._bridge.loop.create_task(function(*args))
-        self._task.add_done_callback(self._finished)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             task.exception()  # seen: asyncio must not print it
-        self._bridge.wake(self._ended.set)
-
-    def cancel(self) -> None:
-        """Cancels it, soon; harmless when it has ended."""
-        self._bridge.post(lambda: self._task.cancel() if self._task is not None else None)
+        self._ended.set()
 
     async def aclose(self) -> None:
         """Cancels it unless it has ended, and waits for its end; a trio cancel does not cut that short."""
-        if not self._ended.is_set():
-            self.cancel()
-            with trio.CancelScope(shield=True):
-                await self._ended.wait()
-
-
-class TrioDoorbell:
-    """Waited on by trio tasks, rung by the loop's thread."""
-
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-        self._lot = trio.lowlevel.ParkingLot()
-        self._armed = False
-
-    async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """See Doorbell."""
-        while not condition():
-            self._armed = True
-            if condition():
-                break
-            await self._lot.park()
-
-    def ring(self) -> None:
-        """See Doorbell."""
-        if self._armed:
-            self._armed = False
-            self._bridge.wake(self._lot.unpark_all)
+        self._task.cancel()
+        self._bridge.turn()
+        with trio.CancelScope(shield=True):
+            await self._ended.wait()
 
 
 class LoopDoorbell:
-    """Waited on by one coroutine of the loop, rung by trio's thread."""
+    """Waited on by one coroutine of the loop, rung by trio tasks. (The other way round LocalDoorbell will do.)"""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -191,18 +199,12 @@ class LoopDoorbell:
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """See Doorbell."""
         while not condition():
-            self._waiter = waiter = self._bridge.loop.create_future()
-            if condition():
-                break
-            await waiter
+            self._waiter = self._bridge.loop.create_future()
+            await self._waiter
 
     def ring(self) -> None:
         """See Doorbell."""
-        if (waiter := self._waiter) is not None:
-            self._waiter = None
-            self._bridge.post(_resolve, waiter)
-
-
-def _resolve(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+            self._bridge.turn()

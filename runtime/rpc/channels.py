@@ -11,10 +11,10 @@ from typing import Any
 import trio
 
 from runtime.errors import PeerLost
-from runtime.rpc.bridge import Bridge, CallAborted, LoopDoorbell, TrioDoorbell
+from runtime.rpc.bridge import Bridge, CallAborted, LoopDoorbell
 from runtime.rpc.library import grpc
 from runtime.rpc.network import WIRE_MARGIN_SECONDS, Limits
-from runtime.rpc.pipe import Pipe
+from runtime.rpc.pipe import LocalDoorbell, Pipe
 from runtime.rpc.service import ClientStream, ResponseT, Wire
 from runtime.rpc.status import OK, Status, error_of
 from runtime.rpc.stream import CallerStream, decode, encode
@@ -54,8 +54,8 @@ class GrpcChannel:
     async def stream(self, path: str, response_type: type[ResponseT]) -> AsyncIterator[ClientStream[Any, ResponseT]]:
         """See Channel."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        inbox = Pipe(room=LoopDoorbell(self._bridge), news=TrioDoorbell(self._bridge))
-        outbox = Pipe(room=TrioDoorbell(self._bridge), news=LoopDoorbell(self._bridge))
+        inbox = Pipe(room=LoopDoorbell(self._bridge), news=LocalDoorbell())
+        outbox = Pipe(room=LocalDoorbell(), news=LoopDoorbell(self._bridge))
         running = self._bridge.spawn(self._converse, path, inbox, outbox, _wire_timeout_seconds())
         try:
             yield CallerStream(

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runtime.rpc.bridge import Bridge, LoopDoorbell, TrioDoorbell
+from runtime.rpc.bridge import Bridge, LoopDoorbell
 from runtime.rpc.library import grpc
-from runtime.rpc.pipe import Pipe
+from runtime.rpc.pipe import LocalDoorbell, Pipe
 from runtime.rpc.server import Exchange, Handlers
 from runtime.rpc.service import UnaryMethod
 from runtime.rpc.status import StatusError
@@ -18,7 +18,7 @@ Context = Any
 
 
 class GrpcHandlers:
-    """Adapts the trio handlers to what grpc.aio calls. Everything here runs on the loop's thread."""
+    """Adapts the trio handlers to what grpc.aio calls. Everything here runs in turns of the loop."""
 
     def __init__(self, bridge: Bridge, handlers: Handlers) -> None:
         self._bridge, self._handlers = bridge, handlers
@@ -42,14 +42,14 @@ class GrpcHandlers:
             exchange = await self._admit(path, context)
             await exchange.inbox.put(request)
             exchange.inbox.close()
-            self._bridge.wake(self._handlers.start, exchange)
+            self._handlers.start(exchange)
             try:
                 response = await exchange.outbox.get()
                 await exchange.outbox.get()  # the handler's end: an error after the response still counts
             except StatusError as failed:
                 await _abort(context, failed)
             finally:
-                self._bridge.wake(exchange.abandon)
+                exchange.abandon()
             assert response is not None  # a unary handler that ends well has sent its response
             return response
 
@@ -59,14 +59,14 @@ class GrpcHandlers:
         async def converse(_requests: Any, context: Context) -> None:
             exchange = await self._admit(path, context)
             reader = self._bridge.loop.create_task(_read_all(context, exchange.inbox))
-            self._bridge.wake(self._handlers.start, exchange)
+            self._handlers.start(exchange)
             try:
                 while (raw := await exchange.outbox.get()) is not None:
                     await context.write(raw)
             except StatusError as failed:
                 await _abort(context, failed)
             finally:
-                self._bridge.wake(exchange.abandon)
+                exchange.abandon()
                 reader.cancel()
 
         return converse
@@ -79,8 +79,8 @@ class GrpcHandlers:
             await _abort(context, refused)
         return Exchange(
             call,
-            inbox=Pipe(room=LoopDoorbell(self._bridge), news=TrioDoorbell(self._bridge)),
-            outbox=Pipe(room=TrioDoorbell(self._bridge), news=LoopDoorbell(self._bridge)),
+            inbox=Pipe(room=LoopDoorbell(self._bridge), news=LocalDoorbell()),
+            outbox=Pipe(room=LocalDoorbell(), news=LoopDoorbell(self._bridge)),
             remaining_seconds=context.time_remaining(),
         )
 

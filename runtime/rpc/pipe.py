@@ -1,11 +1,8 @@
 """A bounded pipe for one direction of a call; the two ends may live on different event loops.
 
-A Pipe knows nothing of threads. It is handed two doorbells: `news` is rung by the producer and waited on by the
-consumer, `room` the other way round. Between trio and asyncio the doorbells cross threads (bridge.py); in the
-in-memory twin both are local. So both networks have the same bounds, the same order and the same way to end.
-
-Each counter is written by one side only and deque operations are atomic, so no lock is needed. A waiter arms its
-doorbell *before* it looks again, a ringer rings *after* it has written: no wake-up can be lost.
+A Pipe knows neither loop. It is handed two doorbells: `news` is rung by the producer and waited on by the consumer,
+`room` the other way round. Between trio and asyncio one of them belongs to the loop (bridge.py); in the in-memory twin
+both are local. So both networks have the same bounds, the same order and the same way to end.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ class Doorbell(Protocol):
 
 
 class LocalDoorbell:
-    """Both sides are tasks of one trio loop."""
+    """Waited on by trio tasks; rung in the trio thread, by whichever loop has its turn."""
 
     def __init__(self) -> None:
         self._lot = trio.lowlevel.ParkingLot()
@@ -58,8 +55,7 @@ class Pipe:
         self._room, self._news = room, news
         self._max_messages, self._max_bytes = max_messages, max_bytes
         self._items: deque[bytes] = deque()
-        self._put_bytes = 0  # written by the producer only
-        self._taken_bytes = 0  # written by the consumer only
+        self._queued_bytes = 0
         self._closed = False
         self._end: Exception | None = None
         self._refusal: Exception | None = None
@@ -73,7 +69,7 @@ class Pipe:
             raise self._refusal
         if self._closed:
             raise RuntimeError("a message after the end of its stream: done_sending() was called before")
-        self._put_bytes += len(raw)
+        self._queued_bytes += len(raw)
         self._items.append(raw)
         self._news.ring()
 
@@ -92,7 +88,7 @@ class Pipe:
         await self._news.wait_until(self.is_ready)
         if self._items:
             raw = self._items.popleft()
-            self._taken_bytes += len(raw)
+            self._queued_bytes -= len(raw)
             self._room.ring()
             return raw
         if self._end is not None:
@@ -110,6 +106,5 @@ class Pipe:
         return bool(self._items) or self._closed
 
     def _may_put(self) -> bool:
-        in_flight_bytes = self._put_bytes - self._taken_bytes
-        has_room = len(self._items) < self._max_messages and in_flight_bytes < self._max_bytes
+        has_room = len(self._items) < self._max_messages and self._queued_bytes < self._max_bytes
         return has_room or self._closed or self._refusal is not None

@@ -17,6 +17,7 @@ import trio
 from runtime.errors import PeerLost, ProtocolError
 from runtime.rpc.auth import NAME_KEY, admits
 from runtime.rpc.network import HandlerFailure, Limits, Report
+from runtime.rpc.nursery import service_nursery
 from runtime.rpc.pipe import Pipe
 from runtime.rpc.service import Call, Service, UnaryMethod
 from runtime.rpc.status import DEADLINE_PASSED, OK, SERVER_STOPPING, UNAUTHENTICATED, Status, StatusError, status_of
@@ -32,7 +33,7 @@ class Exchange:
         self.scope = trio.CancelScope()
 
     def abandon(self) -> None:
-        """The caller has left or is lost. Call it in the trio thread; harmless when the call has ended."""
+        """The caller has left or is lost. Harmless when the call has ended."""
         self.scope.cancel()
         gone = PeerLost(f"{self.call.path}: the caller ({self.call.caller}) has left")
         self.inbox.close(gone)
@@ -56,26 +57,16 @@ class Handlers:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Calls are taken inside; at exit those still running are cancelled. An exception of the body comes out bare:
-        the nursery holds only tasks that report their own failures, so a group around it would tell nothing."""
-        bare: BaseException | None = None
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                try:
-                    yield
-                finally:
-                    self._nursery = None
-                    nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            if len(group.exceptions) != 1:
-                raise
-            bare = group.exceptions[0]
-        if bare is not None:
-            raise bare
+        """Calls are taken inside; at exit those still running are cancelled."""
+        async with service_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                yield
+            finally:
+                self._nursery = None
 
     def call_of(self, path: str, metadata: Mapping[str, str]) -> Call:
-        """The admitted call; StatusError for an unknown method or a wrong token. Callable from any thread."""
+        """The admitted call; StatusError for an unknown method or a wrong token."""
         if path not in self.methods:
             raise StatusError(Status("UNIMPLEMENTED", "Method not found!"))
         if not admits(self._token, metadata):
