@@ -67,12 +67,13 @@ def read_latest(root: Path) -> Step | None:
 def sweep(root: Path) -> None:
     """Finish what a crash cut short: restore what was moved aside, delete what was unfinished or on its way out.
 
-    Only when nobody else writes there: at most one checkpoint of a run is being written at a time. Raises OSError.
+    Only when nobody else writes there: at most one checkpoint of a run is being written at a time. What cannot be
+    deleted stays and harms nobody. Raises OSError if the rest fails.
     """
     restore(root)
-    for path in root.iterdir():
+    for path in list(root.iterdir()):
         if _SUFFIX.fullmatch(path.name):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def restore(root: Path) -> None:

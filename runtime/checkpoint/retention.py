@@ -66,9 +66,19 @@ def saved_in(root: Path) -> list[Saved]:
 
 
 def prune(root: Path, keeping: Keeping, *, on_removed: Callable[[Step, Path], None], dry_run: bool = False) -> None:
-    """Delete what the rule gives up, oldest first, and say each; with `dry_run` only say. Raises OSError."""
+    """Delete what the rule gives up, oldest first, and say each; with `dry_run` only say.
+
+    Raises the first OSError when all were tried: one folder that cannot go does not keep the others.
+    """
+    failures: list[OSError] = []
     for step in surplus(saved_in(root), keeping):
         folder = root / layout.folder_name(step)
-        if not dry_run:
-            layout.remove(folder)
-        on_removed(step, folder)
+        try:
+            if not dry_run:
+                layout.remove(folder)
+        except OSError as error:
+            failures.append(error)
+        else:
+            on_removed(step, folder)
+    if failures:
+        raise failures[0]

@@ -58,12 +58,16 @@ def checkpoint_writer(root: Path, keeping: Keeping) -> ActorFn:
 
 
 async def _write(ctx: Context[WriteCheckpoint], root: Path, order: WriteCheckpoint) -> bool:
-    """Write one checkpoint in a thread and publish the outcome. A cancellation waits for the thread to finish."""
+    """Write one checkpoint in a thread and publish the outcome.
+
+    Shielded and not bounded: a thread inside fsync cannot be stopped, and half a checkpoint is worth nothing.
+    """
     step = order.snapshot.step
     begun = time.monotonic()
     save = partial(write_checkpoint, order.snapshot, root, order.provenance, metrics=order.metrics, pinned=order.pinned)
     try:
-        manifest: Manifest = await trio.to_thread.run_sync(save)
+        with trio.CancelScope(shield=True):
+            manifest: Manifest = await trio.to_thread.run_sync(save)
     except CheckpointError as error:
         ctx.emit(CheckpointFailed(step, str(error)))
         return False
