@@ -56,12 +56,18 @@ def some(number: int, noun: str, plural: str = "") -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
-def clean(text: str) -> str:
-    """The text on one line without anything that could steer a terminal: control characters become spaces."""
-    kept = (
+def harmless(text: str) -> str:
+    """The text with everything that could steer a terminal, newlines included, replaced by spaces."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
         " " if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} else character for character in text
     )
-    return " ".join("".join(kept).split())
+
+
+def clean(text: str) -> str:
+    """The text harmless, on one line, with single spaces."""
+    return " ".join(harmless(text).split())
 
 
 def shortened(text: str, width: int) -> str:

@@ -34,11 +34,9 @@ class Live:
     def update(self, envelope: Envelope, state: RunState) -> None:
         """Put a notable fact above the line, and draw the line anew where it changed and is due."""
         notable = line_of(envelope, state)
-        if notable:
-            self._output.write(_ERASE + self._coloured(notable, tone_of(envelope)) + "\n")
-            self._drawn = ""
-        if notable or self._due(envelope.wall_seconds):
-            self._draw(envelope.wall_seconds, state)
+        above = f"{self._coloured(notable, tone_of(envelope))}\n" if notable else ""
+        if above or self._due(envelope.wall_seconds):
+            self._draw(envelope.wall_seconds, state, above)
 
     def close(self, state: RunState) -> None:
         """Leave the last figures as a permanent line."""
@@ -50,12 +48,13 @@ class Live:
     def _due(self, now_seconds: float) -> bool:
         return self._drawn_at is None or not 0 <= now_seconds - self._drawn_at < _REDRAW_SECONDS
 
-    def _draw(self, now_seconds: float, state: RunState) -> None:
+    def _draw(self, now_seconds: float, state: RunState, above: str = "") -> None:
+        """Draw the line, under a permanent text, in one write: a terminal shows no state between."""
         line = line_of_width(state, max(10, self._columns() - 1))
         self._drawn_at = now_seconds
-        if line != self._drawn:
+        if above or line != self._drawn:
             self._drawn = line
-            self._output.write(_ERASE + line)
+            self._output.write(f"{_ERASE}{above}{line}")
 
     def _coloured(self, text: str, tone: Tone) -> str:
         colour = _COLOURS[tone] if self._colour else ""

@@ -5,10 +5,10 @@ One entry per kind of fact; a kind without one is not worth a line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
-from console.cli.progress.figures import clean, count, duration, shortened, size, some
+from console.cli.progress.figures import clean, count, duration, harmless, shortened, size, some
 from runtime.events import (
     ActorExited,
     CheckpointFailed,
@@ -42,9 +42,17 @@ _GOOD = (CheckpointWritten, EvaluationFinished, StateHealed)
 
 
 def line_of(envelope: Envelope, state: RunState) -> str:
-    """The line (or, for a supervisor that gave up, lines) for this fact; empty where it needs none."""
-    words = _WORDS.get(type(envelope.event))
-    return words(envelope.event, state) if words is not None else ""
+    """The line (for a supervisor that gave up, with the last words below it) for this fact; empty where it needs none.
+
+    Whatever the fact's texts hold, the lines hold nothing that could steer a terminal.
+    """
+    event = envelope.event
+    words = _WORDS.get(type(event))
+    line = clean(words(event, state)) if words is not None else ""
+    if isinstance(event, SupervisorGaveUp):
+        last_words = event.tail.strip().splitlines()[-_TAIL_LINES:]
+        return "\n".join([line, *(f"    | {harmless(said)}".rstrip() for said in last_words)])
+    return line
 
 
 def tone_of(envelope: Envelope) -> Tone:
@@ -56,7 +64,7 @@ def tone_of(envelope: Envelope) -> Tone:
 
 def _run_started(event: RunStarted, state: RunState) -> str:
     begins = f"resumed from {event.resumed_from}" if event.resumed_from else "begins"
-    model = f", {clean(event.model)}" if event.model else ""
+    model = f", {event.model}" if event.model else ""
     size_of_model = f", {count(event.parameters)} parameters" if event.parameters else ""
     workers = some(event.workers, "worker")
     steps = f"steps {event.first_step} to {event.last_step}"
@@ -67,19 +75,19 @@ def _run_started(event: RunStarted, state: RunState) -> str:
 
 def _stop_requested(event: StopRequested, state: RunState) -> str:
     if event.now:
-        return f"stopping at once ({clean(event.by)})"
-    return f"stopping ({clean(event.by)}): finishing the step and writing a checkpoint; once more stops at once"
+        return f"stopping at once ({event.by})"
+    return f"stopping ({event.by}): finishing the step and writing a checkpoint; once more stops at once"
 
 
 def _warned(event: Warned, state: RunState) -> str:
-    fix = f"; {clean(event.fix)}" if event.fix else ""
-    return f"warning: {clean(event.place)}: {clean(event.text)}{fix}"
+    fix = f"; {event.fix}" if event.fix else ""
+    return f"warning: {event.place}: {event.text}{fix}"
 
 
 def _actor_exited(event: ActorExited, state: RunState) -> str:
     if event.expected:
         return ""
-    detail = f" ({clean(event.detail)})" if event.detail else ""
+    detail = f" ({event.detail})" if event.detail else ""
     last = event.tail.strip().splitlines()[-1:]
     tail = f"; it said last: {shortened(last[0], 120)}" if last else ""
     return f"{event.path} exited: {event.reason}{detail}{tail}"
@@ -91,38 +99,41 @@ def _restart_planned(event: RestartPlanned, state: RunState) -> str:
 
 
 def _gave_up(event: SupervisorGaveUp, state: RunState) -> str:
-    tail = [f"    | {clean(line)}" for line in event.tail.strip().splitlines()[-_TAIL_LINES:]]
-    return "\n".join([f"{event.path} gave up: {clean(event.cause)}", *tail])
+    return f"{event.path} gave up: {event.cause}"
 
 
 def _worker_joined(event: WorkerJoined, state: RunState) -> str:
-    where = ", ".join(
-        clean(part) for part in (event.host, event.device, f"pid {event.pid}" if event.pid else "") if part
-    )
+    where = ", ".join(part for part in (event.host, event.device, f"pid {event.pid}" if event.pid else "") if part)
     joined = "joined" if event.incarnation <= 1 else "is back"
     return f"worker {event.rank} {joined}" + (f" ({where})" if where else "")
 
 
 def _worker_lost(event: WorkerLost, state: RunState) -> str:
-    return f"worker {event.rank} lost: {clean(event.reason)} (noticed after {duration(event.detected_after_seconds)})"
+    return f"worker {event.rank} lost: {event.reason} (noticed after {duration(event.detected_after_seconds)})"
 
 
 def _worker_hung(event: WorkerHung, state: RunState) -> str:
     quiet = f"quiet for {duration(event.quiet_seconds)}, limit {duration(event.limit_seconds)}"
-    return f"worker {event.rank} hung in {clean(event.phase)}: {quiet}; it is replaced"
+    return f"worker {event.rank} hung in {event.phase}: {quiet}; it is replaced"
 
 
 def _generation_started(event: GenerationStarted, state: RunState) -> str:
     if event.generation <= 1:
         return ""
-    members = ", ".join(str(rank) for rank, _ in event.members) or "nobody"
-    reason = f" ({clean(event.reason)})" if event.reason else ""
-    return f"generation {event.generation} goes on at step {event.step} with workers {members}{reason}"
+    reason = f" ({event.reason})" if event.reason else ""
+    members = _workers([rank for rank, _ in event.members])
+    return f"generation {event.generation} goes on at step {event.step} with {members}{reason}"
+
+
+def _workers(ranks: Sequence[int]) -> str:
+    """`worker 0`, `workers 0, 2`, `no worker`."""
+    if not ranks:
+        return "no worker"
+    return f"worker{'' if len(ranks) == 1 else 's'} {', '.join(str(rank) for rank in ranks)}"
 
 
 def _state_healed(event: StateHealed, state: RunState) -> str:
-    sources = ", ".join(str(rank) for rank in event.sources)
-    origin = f" from worker{'' if len(event.sources) == 1 else 's'} {sources}" if sources else ""
+    origin = f" from {_workers(event.sources)}" if event.sources else ""
     what = f"received the state of step {event.step}{origin}"
     return f"worker {event.rank} {what} ({size(event.size_bytes)} in {duration(event.seconds)})"
 
@@ -132,18 +143,16 @@ def _step_committed(event: StepCommitted, state: RunState) -> str:
 
 
 def _step_aborted(event: StepAborted, state: RunState) -> str:
-    return f"step {event.step} is done again: {clean(event.reason)}"
+    return f"step {event.step} is done again: {event.reason}"
 
 
 def _rolled_back(event: RolledBack, state: RunState) -> str:
-    return f"rolled back from step {event.from_step} to {event.to_step}: {clean(event.reason)}"
+    return f"rolled back from step {event.from_step} to {event.to_step}: {event.reason}"
 
 
 def _evaluation_finished(event: EvaluationFinished, state: RunState) -> str:
     accuracy = f", {event.token_accuracy:.1%} of tokens right"
-    return (
-        f"{clean(event.split)} loss {event.loss:.4f} after step {event.step} ({count(event.tokens)} tokens{accuracy})"
-    )
+    return f"{event.split} loss {event.loss:.4f} after step {event.step} ({count(event.tokens)} tokens{accuracy})"
 
 
 def _sample_generated(event: SampleGenerated, state: RunState) -> str:
@@ -157,15 +166,15 @@ def _sample_generated(event: SampleGenerated, state: RunState) -> str:
 
 
 def _checkpoint_written(event: CheckpointWritten, state: RunState) -> str:
-    return f"checkpoint {clean(event.path)} ({size(event.size_bytes)} in {duration(event.seconds)})"
+    return f"checkpoint {event.path} ({size(event.size_bytes)} in {duration(event.seconds)})"
 
 
 def _checkpoint_failed(event: CheckpointFailed, state: RunState) -> str:
-    return f"checkpoint of step {event.step} failed: {clean(event.reason)}; the earlier ones stand"
+    return f"checkpoint of step {event.step} failed: {event.reason}; the earlier ones stand"
 
 
 def _checkpoint_rejected(event: CheckpointRejected, state: RunState) -> str:
-    return f"checkpoint {clean(event.path)} rejected: {clean(event.reason)}"
+    return f"checkpoint {event.path} rejected: {event.reason}"
 
 
 _WORDS: dict[type, Callable[[Any, RunState], str]] = {

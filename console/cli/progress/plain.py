@@ -20,7 +20,7 @@ from runtime.events import Envelope, RunState, StepCommitted
 class Plain:
     """Writes lines to `stream`; figures at most every `every_seconds`."""
 
-    def __init__(self, stream: TextIO, every_seconds: float = 5.0) -> None:
+    def __init__(self, stream: TextIO, every_seconds: float = 10.0) -> None:
         self._output = Output(stream)
         self._every_seconds = every_seconds
         self._figures_at: float | None = None

@@ -30,16 +30,17 @@ def parts_of(state: RunState) -> list[Part]:
         return [Part("starting" if not state.stopping else "stopping", 9), workers, restarts]
     step = state.training.step
     loss = smoothed_loss(state)
-    word = [Part("stopping", 8)] if state.stopping else []
-    return [
-        *word,
+    parts = [
         Part(f"step {step}/{plan.last_step}", 9),
         Part("loss ?" if loss is None else f"loss {loss:.4f}", 7),
         Part(f"{count(tokens_per_second(state))} tok/s", 6),
-        Part(f"eta {duration(remaining_seconds(state))}", 4),
-        workers,
-        restarts,
     ]
+    if state.outcome is not None:
+        return [*parts, restarts]
+    if step < plan.last_step:
+        parts.append(Part(f"eta {_whole_seconds(remaining_seconds(state))}", 4))
+    word = [Part("stopping", 8)] if state.stopping else []
+    return [*word, *parts, workers, restarts]
 
 
 def line_of_width(state: RunState, width: int) -> str:
@@ -61,3 +62,10 @@ def _bar(state: RunState) -> str:
         return ""
     done = min(_BAR_COLUMNS, max(0, _BAR_COLUMNS * state.training.step // state.plan.last_step))
     return f"[{'#' * done}{'-' * (_BAR_COLUMNS - done)}]"
+
+
+def _whole_seconds(seconds: float | None) -> str:
+    """An expectation has no tenths: `9 s`, never `8.7 s` or `870 ms`."""
+    if seconds is None or not 0 <= seconds < 9.5:
+        return duration(None if seconds is None else max(10.0, seconds))
+    return f"{seconds:.0f} s"

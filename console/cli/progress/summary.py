@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.cli.progress.figures import clean, count, duration, padded, shortened, some
+from console.cli.progress.figures import clean, count, duration, harmless, padded, shortened, some
 from runtime.events import RunState, SampleGenerated
 from runtime.events.curve import Bucket
 from runtime.events.pace import tokens_per_second
@@ -42,7 +42,7 @@ def summary_of(state: RunState, folder: Path, *, columns: int = 100) -> str:
     lines += _samples(state, max(60, columns))
     lines += _troubles(state)
     lines += _next_move(state)
-    return "\n".join(lines)
+    return "\n".join(harmless(line) for line in lines)
 
 
 def _headline(state: RunState) -> str:
