@@ -15,7 +15,7 @@ def test_the_tiny_configuration_loads(tmp_path: Path) -> None:
 
 
 def test_single_keys_can_be_replaced(tmp_path: Path) -> None:
-    config = load_config(write_tiny_config(tmp_path, extra={"run": {"deterministic": True}, "eval": {"every": 4}}))
+    config = load_config(write_tiny_config(tmp_path, extra={"run": {"deterministic": True}, "optim": {"lr": 0.5}}))
     assert config.run.deterministic
     assert config.run.seed == 7
-    assert config.evaluation.every == 4
+    assert config.optim.lr == 0.5
