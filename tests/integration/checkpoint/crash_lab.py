@@ -1,0 +1,115 @@
+"""A program that lets writers of checkpoints die, really, at chosen places; the tests start it and read its findings.
+
+Every trial forks a writer from a folder with good checkpoints of steps 1 and 2. The writer is ended by the kernel: by
+SIGXFSZ at an exact byte of a file (RLIMIT_FSIZE), or by SIGKILL at the n-th thing that it does to the file system.
+Then the parent reads what is left as a resumed run would. One JSON object per trial goes to stdout.
+
+    crash_lab.py FOLDER bytes SEED TRIALS      at random byte offsets
+    crash_lab.py FOLDER calls                  at each call, saving a new step
+    crash_lab.py FOLDER replace                at each call, saving a step that exists
+    crash_lab.py FOLDER write STEP MEGABYTES   only writes: for a test that kills it from outside
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from runtime.checkpoint.draft import write_checkpoint
+from runtime.checkpoint.manifest import Provenance
+from runtime.checkpoint.reader import newest_good
+from runtime.flow import Snapshot
+from runtime.ids import Cursor, Generation, Rank, Step
+
+PROVENANCE = Provenance("lab", "llama", "c0ffee", "adamw", Generation(1), (Rank(0),))
+TOUCHES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
+"""Audit events of everything that a writer does to the file system, but reading folders."""
+MOST_CALLS = 200
+
+
+def snapshot(step: int, size: int = 6_000, flavour: float = 0.0) -> Snapshot:
+    """A state of a few files' worth of numbers; the flavour tells two of the same step apart."""
+    weight = np.full(size, step + flavour, np.float32)
+    return Snapshot(
+        Step(step), Cursor(step), {"a": weight, "b": weight[: size // 3]}, {"m.a": weight / 2, "v.a": weight / 4}
+    )
+
+
+def dies_at_byte(limit: int) -> None:
+    """Let the kernel end this process when a file of its grows beyond `limit` bytes."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def dies_at_call(number: int) -> None:
+    """End this process, as `kill -9` would, before the n-th thing that it does to the file system."""
+    left = number
+
+    def watch(event: str, _: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in TOUCHES:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+def trial(folder: Path, doom: Callable[[], None], saved: Snapshot) -> dict[str, object]:
+    """One writer's life and death, and what its successor finds; the successor also saves step 9."""
+    root = folder / "trial"
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(folder / "good", root)
+    pid = os.fork()
+    if pid == 0:
+        doom()
+        write_checkpoint(saved, root, PROVENANCE)
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    rejected: list[str] = []
+    good = newest_good(root, on_rejected=lambda each: rejected.append(each.reason))
+    write_checkpoint(snapshot(9), root, PROVENANCE)
+    return {
+        "survived": status == 0,
+        "newest": good.manifest.step if good else None,
+        "hash": good.manifest.parameter_hash if good else None,
+        "rejected": rejected,
+        "names": sorted(path.name for path in root.iterdir()),
+    }
+
+
+def main(folder: Path, mode: str, *numbers: str) -> None:
+    """See the module's words."""
+    if mode == "write":
+        step, megabytes = map(int, numbers)
+        write_checkpoint(snapshot(step, megabytes << 18), folder, PROVENANCE)
+        return
+    hashes = [write_checkpoint(snapshot(step), folder / "good", PROVENANCE).parameter_hash for step in (1, 2)]
+    print(json.dumps({"hashes": hashes}))
+    if mode == "bytes":
+        seed, trials = map(int, numbers)
+        dice = random.Random(seed)
+        for _ in range(trials):
+            limit = dice.randrange(50_000) if dice.random() < 0.7 else dice.randrange(3_000)  # tensors; small files
+            print(json.dumps(trial(folder, lambda limit=limit: dies_at_byte(limit), snapshot(3))))  # type: ignore[misc]
+        return
+    saved = snapshot(2, flavour=0.5) if mode == "replace" else snapshot(3)
+    for number in range(1, MOST_CALLS):
+        found = trial(folder, lambda number=number: dies_at_call(number), saved)  # type: ignore[misc]
+        print(json.dumps(found))
+        if found["survived"]:
+            return
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
