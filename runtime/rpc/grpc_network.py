@@ -35,6 +35,10 @@ class GrpcNetwork:
         async with Bridge.open() as bridge:
             yield cls(bridge, token=token, limits=limits or Limits())
 
+    def with_token(self, token: str | None) -> GrpcNetwork:
+        """The same network for servers and channels of another secret."""
+        return GrpcNetwork(self._bridge, token=token, limits=self._limits)
+
     @contextlib.asynccontextmanager
     async def serve(
         self, services: Sequence[Service], listen: str, *, name: str, report: Report = ignore

@@ -34,7 +34,7 @@ class LoopbackNetwork:
         self._ports = itertools.count(50_000)
 
     def with_token(self, token: str | None) -> LoopbackNetwork:
-        """The same network as seen by a process that holds another token."""
+        """The same network for servers and channels of another secret."""
         other = LoopbackNetwork(token=token, limits=self._limits)
         other._listeners, other._ports = self._listeners, self._ports
         return other
