@@ -49,7 +49,7 @@ class Phase(Enum):
     """Ended for good."""
 
 
-LIVE = frozenset({Phase.STARTING, Phase.RUNNING, Phase.STOPPING})
+LIVE = (Phase.STARTING, Phase.RUNNING, Phase.STOPPING)
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ class Child:
     def is_live(self) -> bool:
         """Whether an incarnation may still run."""
         return self.phase in LIVE
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is under way: it is up and stays up, or it is down for good or by command."""
+        return (self.phase is Phase.RUNNING and self.doom is None) or self.phase is Phase.GONE or not self.wanted
 
     def enter(self, phase: Phase, now: float) -> None:
         """Change the phase and note the time."""
@@ -177,6 +182,8 @@ class SupervisorCore:
         """Drop a child but not its count of incarnations: a successor of the same name is told from it."""
         if name in self.children:
             self._incarnations[name] = self.children.pop(name).incarnation
+            for child in self.children.values():
+                child.gate -= {name}  # a successor of that name starts after them, not before
 
     def _hold(self, child: Child, forget: bool) -> None:
         child.wanted, child.forget = False, forget
@@ -271,7 +278,7 @@ class SupervisorCore:
                 other.not_before = max(other.not_before, not_before)
                 if other.is_live:
                     other.doom = other.doom or _Doom(other.spec.grace_seconds)
-            other.gate = frozenset(earlier.spec.id for earlier in group if earlier.order < other.order)
+            other.gate |= frozenset(earlier.spec.id for earlier in group if earlier.order < other.order)
 
     def _reconcile(self, now: float) -> list[Action]:
         children = self.in_order()
@@ -286,7 +293,7 @@ class SupervisorCore:
                 actions.append(self.ending)
             return actions
         actions += self._starts(children, now)
-        if all(child.phase in (Phase.RUNNING, Phase.GONE) or not child.wanted for child in children):
+        if all(child.is_settled for child in children):
             self.settled = True
             self._bystanders = set()
         return actions
@@ -320,6 +327,7 @@ class SupervisorCore:
                     wake = min(wake, child.not_before)
                     continue
                 child.incarnation += 1
+                child.gate = frozenset()
                 child.enter(Phase.STARTING, now)
                 actions.append(Start(child.spec.id, child.incarnation))
             if child.phase is Phase.STARTING and child.doom is None:

@@ -228,7 +228,7 @@ class Life:
             case "start_failed":
                 words = f"{culprit} could not start: {end.detail}"
             case "limit":
-                words = f"{culprit} failed: {end.detail}; {_count(spec)}, so it is not restarted again"
+                words = f"{culprit} failed: {end.detail}; {_count(spec)}"
             case "fatal":
                 words = f"{culprit} failed in a way that no restart cures: {end.detail}"
             case _:
@@ -238,7 +238,7 @@ class Life:
 
 
 def _count(spec: SupervisorSpec) -> str:
-    return f"more than {spec.intensity} failures here within {spec.period_seconds:g} s"
+    return f"that is failure {spec.intensity + 1} within {spec.period_seconds:g} s and the limit is {spec.intensity}"
 
 
 async def _hold(task_status: trio.TaskStatus[trio.Nursery]) -> None:
