@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
+import outcome
 import trio
 
 from runtime.collectives.codec import Floats, WireDtype
@@ -28,7 +29,6 @@ from runtime.collectives.lane_shm import ShmListener, Slots
 from runtime.collectives.reduction import Reduction
 from runtime.collectives.state import State, StateStore
 from runtime.collectives.traffic import Stats, Traffic
-from runtime.errors import Aborted
 from runtime.flow import Node
 from runtime.ids import Generation, Rank, RunId, Step
 
@@ -136,13 +136,12 @@ class Peer:
         result = np.empty_like(next(iter(parts.values()))) if out is None else out
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cancel_with_scope, plan)
-            try:
-                await trio.to_thread.run_sync(partial(self.all_reduce, plan, parts, out=result))
-            except Aborted:
-                await trio.lowlevel.checkpoint_if_cancelled()
-                raise
+            ended = await outcome.acapture(
+                trio.to_thread.run_sync, partial(self.all_reduce, plan, parts, out=result)
+            )  # fmt: skip
             nursery.cancel_scope.cancel()
-        return result
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return ended.unwrap()  # out here, so that what it raises is in no exception group
 
     def hold_state(self, step: Step, state: State) -> None:
         """Serve `state` (immutable arrays) as the state after `step`, beside whatever else is held."""
