@@ -66,9 +66,9 @@ def envelope_from_json(data: Mapping[str, Any]) -> Envelope:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+        return value if math.isfinite(value) else str(float(value))
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [each if type(each) is int else _plain(each) for each in value]
     return value
 
 

@@ -27,12 +27,12 @@ from runtime.events.run import Outcome, RunFinished, RunStarted, Warned
 from runtime.events.types import Envelope
 
 _TAIL_BYTES = 1 << 18
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def encode_line(envelope: Envelope) -> bytes:
     """The envelope as a line of the journal: JSON (RFC 8259) in UTF-8 with its newline."""
-    text = json.dumps(envelope_to_json(envelope), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", errors="backslashreplace") + b"\n"
+    return _ENCODER.encode(envelope_to_json(envelope)).encode("utf-8", errors="backslashreplace") + b"\n"
 
 
 def decode_line(line: bytes) -> Envelope:
