@@ -1,0 +1,272 @@
+"""`checkpoints list|verify|export|prune RUN`: what a run saved, whether it is whole, and how to get it out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from runtime.checkpoint.manifest import Manifest
+    from runtime.checkpoint.retention import Keeping
+    from runtime.ids import Step
+
+_Parser = TypeVar("_Parser", bound=argparse.ArgumentParser)
+
+HELP = "list, verify or export the checkpoints of a run"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the four subcommands."""
+    commands = parser.add_subparsers(dest="checkpoints_command", required=True, metavar="list|verify|export|prune")
+    listing = _subcommand(commands, "list", "what was saved, oldest first, from the manifests alone")
+    listing.set_defaults(act=_list)
+    verify = _subcommand(commands, "verify", "compare every byte with the manifests; one parameter hash per checkpoint")
+    verify.set_defaults(act=_verify)
+    export = _subcommand(commands, "export", "write a model folder that mlx_lm.load and mlx_lm.generate open")
+    export.set_defaults(act=_export)
+    which = export.add_mutually_exclusive_group()
+    which.add_argument("--step", type=int, metavar="N", help="the checkpoint of this step (default: the newest)")
+    which.add_argument("--best", action="store_true", help="the best one by checkpoint.metric of the run")
+    export.add_argument("target", type=Path, metavar="TARGET", help="a folder that does not exist yet, or is empty")
+    prune = _subcommand(
+        commands, "prune", "delete old checkpoints by the run's rule; never the newest, never a pinned one"
+    )
+    prune.set_defaults(act=_prune)
+    prune.add_argument(
+        "--keep-last", type=int, metavar="N", help="how many of the newest stay (default: the run's rule)"
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def _subcommand(commands: argparse._SubParsersAction[_Parser], name: str, help_line: str) -> _Parser:
+    parser = commands.add_parser(name, help=help_line, description=help_line)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. runs/quickstart")
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does what the subcommand says: 0; 1 when something is broken; 2 when RUN is no folder."""
+    code: int = args.act(args)
+    return code
+
+
+def _list(args: argparse.Namespace) -> int:
+    from runtime.checkpoint.layout import PINNED_NAME
+    from runtime.checkpoint.manifest import read_manifest
+    from runtime.errors import CheckpointError
+
+    found: list[dict[str, Any]] = []
+    for folder in reversed(_folders(args.run)):
+        try:
+            manifest = read_manifest(folder)
+        except CheckpointError as error:
+            found.append({"step": _step(folder), "path": str(folder), "error": str(error)})
+        else:
+            found.append(_facts(folder, manifest) | {"pinned": (folder / PINNED_NAME).exists()})
+    if args.json:
+        _print_json(found)
+    elif found:
+        _print_table(("step", "saved", "size", "metrics", "parameter hash", ""), map(_row, found))
+    else:
+        print(f"{args.run} has no checkpoints", file=sys.stderr)
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from runtime.checkpoint.layout import LATEST_NAME, read_latest
+    from runtime.checkpoint.reader import verify
+    from runtime.errors import CheckpointError
+
+    found: list[dict[str, Any]] = []
+    for folder in reversed(_some_folders(args.run)):
+        try:
+            manifest = verify(folder)
+        except CheckpointError as error:
+            if folder.exists():  # else the run itself deleted it while we were reading
+                found.append({"step": _step(folder), "path": str(folder), "ok": False, "error": str(error)})
+        else:
+            found.append(_facts(folder, manifest) | {"ok": True})
+    whole = all(each["ok"] for each in found)
+    try:
+        read_latest(args.run / "checkpoints")
+    except (CheckpointError, OSError) as error:
+        print(f"{args.run / 'checkpoints' / LATEST_NAME}: {error}; the next start of the run mends it", file=sys.stderr)
+        whole = False
+    if args.json:
+        _print_json(found)
+    else:
+        rows = ((str(each["step"]), each.get("parameter_hash", ""), each.get("error", "whole")) for each in found)
+        _print_table(("step", "parameter hash", ""), rows)
+    return 0 if whole else 1
+
+
+def _export(args: argparse.Namespace) -> int:
+    from runtime.checkpoint.export import MODEL_FOLDER_NAME, export
+    from runtime.checkpoint.manifest import read_manifest
+    from runtime.checkpoint.refusals import BrokenCheckpoint
+    from runtime.errors import CheckpointError
+
+    for folder in _candidates(args):
+        try:
+            size_bytes = export(folder, args.run / MODEL_FOLDER_NAME, args.target)
+        except BrokenCheckpoint as error:
+            print(f"{folder} is broken and passed over: {error}", file=sys.stderr)
+            continue
+        manifest = read_manifest(folder)
+        facts = {"step": manifest.step, "path": str(args.target), "size_bytes": size_bytes}
+        if args.json:
+            _print_json(facts | {"parameter_hash": manifest.parameter_hash})
+        else:
+            print(f"{args.target}: step {manifest.step}, {_megabytes(size_bytes)}")
+        return 0
+    wanted = "no checkpoint" if args.step is None else f"no checkpoint of step {args.step}"
+    raise CheckpointError(
+        f"{args.run} has {wanted} that could be exported; "
+        f"`mlx-distributed checkpoints list {args.run}` shows what there is"
+    )
+
+
+def _candidates(args: argparse.Namespace) -> Sequence[Path]:
+    """The folders to try, the preferred one first."""
+    folders = _some_folders(args.run)
+    if args.step is not None:
+        return [folder for folder in folders if _step(folder) == args.step]
+    if not args.best:
+        return folders
+    from runtime.checkpoint.layout import folder_name
+    from runtime.checkpoint.retention import best, saved_in
+    from runtime.errors import CheckpointError
+
+    keeping = _rule(args.run)
+    ranked = best(saved_in(args.run / "checkpoints"), keeping)
+    if not ranked:
+        raise CheckpointError(
+            f"no checkpoint of {args.run} was measured by {keeping.metric}; set eval.every, or name one with --step"
+        )
+    return [args.run / "checkpoints" / folder_name(step) for step in ranked]
+
+
+def _prune(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from runtime.checkpoint.durable import explain
+    from runtime.checkpoint.reader import verify
+    from runtime.checkpoint.refusals import BrokenCheckpoint
+    from runtime.checkpoint.retention import prune
+    from runtime.errors import CheckpointError, UsageError
+
+    if args.keep_last is not None and args.keep_last < 1:
+        raise UsageError(f"--keep-last {args.keep_last}: at least the newest one stays; say 1 or more")
+    newest = _some_folders(args.run)[0]
+    try:
+        verify(newest)
+    except BrokenCheckpoint as error:
+        raise CheckpointError(
+            f"{newest} is broken ({error}), so an older one may be needed: nothing was deleted; start the run, "
+            "which sets it aside, and prune then"
+        ) from error
+    keeping = _rule(args.run)
+    if args.keep_last is not None:
+        keeping = replace(keeping, keep_last=args.keep_last)
+    removed: list[dict[str, Any]] = []
+
+    def note(step: Step, folder: Path) -> None:
+        removed.append({"step": step, "path": str(folder)})
+        if not args.json:
+            print(f"{folder}: {'would be deleted' if args.dry_run else 'deleted'}")
+
+    try:
+        prune(newest.parent, keeping, on_removed=note, dry_run=args.dry_run)
+    except OSError as error:
+        raise CheckpointError(f"not everything could be deleted: {explain(error, newest.parent)}") from error
+    if args.json:
+        _print_json({"dry_run": args.dry_run, "removed": removed})
+    return 0
+
+
+def _rule(run_folder: Path) -> Keeping:
+    """The retention rule in the run's own resolved configuration."""
+    from runtime.checkpoint.retention import Keeping
+    from runtime.config.load import load_config
+
+    settings = load_config(run_folder / "config.toml").checkpoint
+    return Keeping(settings.keep_last, settings.keep_best, settings.metric, settings.mode)
+
+
+def _folders(run_folder: Path) -> list[Path]:
+    """Checkpoint folders, newest first. Raises UsageError if RUN is none, CheckpointError if it cannot be read."""
+    from runtime.checkpoint.durable import explain
+    from runtime.checkpoint.layout import checkpoint_folders
+    from runtime.errors import CheckpointError, UsageError
+
+    if not run_folder.is_dir():
+        raise UsageError(f"{run_folder} is no folder; RUN is a run's folder, e.g. runs/quickstart")
+    try:
+        return checkpoint_folders(run_folder / "checkpoints")
+    except OSError as error:
+        raise CheckpointError(f"cannot read {run_folder}: {explain(error, run_folder)}") from error
+
+
+def _some_folders(run_folder: Path) -> list[Path]:
+    from runtime.errors import CheckpointError
+
+    folders = _folders(run_folder)
+    if not folders:
+        raise CheckpointError(f"{run_folder} has no checkpoints; has the run saved one yet?")
+    return folders
+
+
+def _step(folder: Path) -> Step | None:
+    from runtime.checkpoint.layout import step_of
+
+    return step_of(folder.name)
+
+
+def _facts(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    metrics = {name: value if abs(value) < float("inf") else str(value) for name, value in manifest.metrics.items()}
+    return {
+        "step": manifest.step,
+        "path": str(folder),
+        "created_at": manifest.created_at,
+        "size_bytes": manifest.size_bytes,
+        "metrics": metrics,
+        "parameter_hash": manifest.parameter_hash,
+    }
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    from datetime import datetime
+
+    if "error" in facts:
+        return str(facts["step"]), "", "", "", "", f"broken: {facts['error']}"
+    saved = datetime.fromtimestamp(facts["created_at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    metrics = " ".join(
+        f"{name}={value if isinstance(value, str) else format(value, '.4g')}"
+        for name, value in facts["metrics"].items()
+    )
+    note = "pinned" if facts["pinned"] else ""
+    return str(facts["step"]), saved, _megabytes(facts["size_bytes"]), metrics, facts["parameter_hash"], note
+
+
+def _megabytes(size_bytes: int) -> str:
+    from runtime.checkpoint.durable import megabytes
+
+    return megabytes(size_bytes)
+
+
+def _print_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Plain text in columns; the first one, a number, to the right."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *rest in lines:
+        cells = [first.rjust(widths[0]), *(cell.ljust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
