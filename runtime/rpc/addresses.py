@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from contextlib import closing
@@ -74,7 +75,7 @@ def refusal(listen: str, error: Exception) -> RunError:
     except OSError as reason:
         if isinstance(reason, socket.gaierror):
             return RunError(f"{listen}: the host is not known here: check its spelling, or use an IP address")
-        if reason.errno == 98 or "in use" in str(reason):
+        if reason.errno == errno.EADDRINUSE:
             return in_use(listen)
         cause = reason.strerror or reason
     return RunError(f"{listen}: cannot listen there: {cause}; choose another address")

@@ -30,6 +30,8 @@ class GrpcChannel:
         self._address = address
         self._metadata = tuple(metadata.items())
         self._unary: dict[str, Any] = {}
+        self.is_closed = False
+        """Set by the opener before it closes the channel: gRPC's own answer to a late call is a private exception."""
 
     async def unary(
         self, path: str, request: Wire, response_type: type[ResponseT], *, within: float | None = None
@@ -45,6 +47,8 @@ class GrpcChannel:
         return decode(answer, response_type)
 
     async def _call(self, path: str, raw: bytes, timeout_seconds: float | None) -> bytes:
+        if self.is_closed:
+            raise CallAborted
         if path not in self._unary:
             self._unary[path] = self._channel.unary_unary(path)
         answer: bytes = await self._unary[path](raw, timeout=timeout_seconds, metadata=self._metadata)
@@ -69,12 +73,14 @@ class GrpcChannel:
         error: Exception | None = PeerLost(f"{path} at {self._address}: the channel was closed")
         writer = call = None
         try:
+            if self.is_closed:
+                return
             call = self._channel.stream_stream(path)(timeout=timeout_seconds, metadata=self._metadata)
             writer = self._bridge.loop.create_task(_write_all(call, outbox))
             while (raw := await call.read()) is not grpc.aio.EOF:
                 await inbox.put(raw)
             error = None
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError) as failed:
+        except grpc.aio.AioRpcError as failed:
             error = self._error_of(path, failed)
         finally:
             inbox.close(error)

@@ -69,18 +69,15 @@ class GrpcNetwork:
     @contextlib.asynccontextmanager
     async def connect(self, address: str, *, name: str) -> AsyncIterator[Channel]:
         """See Network."""
-        channel = await self._bridge.run(self._dial, address)
+        dialled = await self._bridge.run(self._dial, address)
+        metadata = metadata_for(name, self._token)
+        channel = GrpcChannel(self._bridge, dialled, address=address, metadata=metadata, limits=self._limits)
         try:
-            yield GrpcChannel(
-                self._bridge,
-                channel,
-                address=address,
-                metadata=metadata_for(name, self._token),
-                limits=self._limits,
-            )
+            yield channel
         finally:
+            channel.is_closed = True
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
-                await self._bridge.run(channel.close)
+                await self._bridge.run(dialled.close)
 
     async def _dial(self, address: str) -> Any:
         return grpc.aio.insecure_channel(address, options=_channel_options(self._limits))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +26,10 @@ async def network(request: pytest.FixtureRequest) -> AsyncIterator[GrpcNetwork |
 @pytest.fixture
 def probe() -> Probe:
     return Probe()
+
+
+@pytest.fixture
+def socket_folder() -> Iterator[Path]:
+    """A folder with a path short enough for unix sockets, which pytest's own need not have."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="mlxd-") as folder:
+        yield Path(folder)

@@ -1,0 +1,171 @@
+"""asyncio inside trio: results, failures, cancels, timers and floods at the border."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from runtime.rpc.bridge import POLLS_PER_TURN, Bridge, CallAborted, LoopDoorbell
+from runtime.rpc.pipe import LocalDoorbell, Pipe
+from tests.unit.rpc.services import HANG_SECONDS
+
+
+@pytest.fixture
+async def bridge() -> AsyncIterator[Bridge]:
+    async with Bridge.open() as opened:
+        yield opened
+
+
+async def test_a_coroutine_of_the_loop_gives_its_result(bridge: Bridge) -> None:
+    async def add(left: int, right: int) -> int:
+        await asyncio.sleep(0)
+        return left + right
+
+    assert await bridge.run(add, 2, 3) == 5
+
+
+async def test_its_exception_comes_out(bridge: Bridge) -> None:
+    async def fail() -> None:
+        raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        await bridge.run(fail)
+
+
+async def test_timers_of_the_loop_run_and_the_earliest_comes_first(bridge: Bridge) -> None:
+    order: list[str] = []
+
+    async def nap(name: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        order.append(name)
+
+    with trio.fail_after(HANG_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bridge.run, nap, "long", 0.06)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(bridge.run, nap, "short", 0.01)
+    assert order == ["short", "long"]
+
+
+async def test_a_trio_cancel_waits_until_the_coroutine_has_ended(bridge: Bridge) -> None:
+    steps: list[str] = []
+
+    async def tidy() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.01)
+            steps.append("tidied")
+            raise
+
+    with trio.move_on_after(0.02) as scope:
+        await bridge.run(tidy)
+    assert scope.cancelled_caught
+    assert steps == ["tidied"]
+
+
+async def test_a_result_that_beats_the_cancel_is_kept(bridge: Bridge) -> None:
+    async def stubborn() -> str:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            return "done all the same"
+        raise AssertionError
+
+    with trio.move_on_after(0.01):
+        assert await bridge.run(stubborn) == "done all the same"
+
+
+async def test_a_cancel_from_the_asyncio_side_is_an_exception_that_trio_can_catch(bridge: Bridge) -> None:
+    async def cancelled_underneath() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(CallAborted):
+        await bridge.run(cancelled_underneath)
+
+
+async def test_a_closed_bridge_runs_nothing_more() -> None:
+    async with Bridge.open() as bridge:
+        pass
+    bridge.turn()  # a late message of a call that has ended
+    with pytest.raises(CallAborted):
+        await bridge.run(asyncio.sleep, 0)
+
+
+async def test_closing_cancels_and_awaits_what_still_runs() -> None:
+    ended: list[str] = []
+
+    async def linger() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("ended")
+
+    async with Bridge.open() as bridge:
+        bridge.spawn(linger)
+    assert ended == ["ended"]
+
+
+async def test_a_spawned_coroutine_that_fails_is_silent_and_over(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise ValueError("reported elsewhere")
+
+    with trio.fail_after(HANG_SECONDS):
+        await bridge.spawn(fail).aclose()
+    assert caplog.records == []
+
+
+async def test_a_flood_of_events_leaves_turns_to_trio(bridge: Bridge) -> None:
+    reading, writing = socket.socketpair()
+    seen = 0
+
+    def again() -> None:
+        nonlocal seen
+        seen += 1  # the socket is left readable: there is always another event
+
+    async def watch() -> None:
+        bridge.loop.add_reader(reading, again)
+
+    async def unwatch() -> None:
+        bridge.loop.remove_reader(reading)
+
+    with reading, writing, trio.fail_after(HANG_SECONDS):
+        writing.send(b"x")
+        await bridge.run(watch)
+        while seen <= 3 * POLLS_PER_TURN:
+            await trio.lowlevel.checkpoint()
+        await bridge.run(unwatch)
+    assert seen > 3 * POLLS_PER_TURN
+
+
+async def test_messages_pass_between_the_loops_in_both_directions(bridge: Bridge) -> None:
+    out = Pipe(room=LocalDoorbell(), news=LoopDoorbell(bridge))
+    back = Pipe(room=LoopDoorbell(bridge), news=LocalDoorbell())
+
+    async def echo() -> None:
+        while (message := await out.get()) is not None:
+            await back.put(message)
+        back.close()
+
+    running = bridge.spawn(echo)
+    received: list[bytes | None] = []
+
+    async def receive() -> None:
+        while (message := await back.get()) is not None:
+            received.append(message)
+
+    with trio.fail_after(HANG_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            for number in range(300):
+                await out.put(b"%d" % number)
+            out.close()
+        await running.aclose()
+    assert received == [b"%d" % number for number in range(300)]
