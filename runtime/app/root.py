@@ -57,6 +57,7 @@ class Root:
     briefing: Briefing
     detector: HangDetector
     coordinator: Address[Order] = field(default_factory=lambda: Address("run/coordinator"))
+    tree: Supervisor | None = None
     node: Supervisor | None = None
     outcome: str = ""
     reason: str = ""
@@ -71,8 +72,14 @@ class Root:
         event = as_event(said, ActorPath("run"))
         if event is not None:
             self.bus.publish(*event)
-        if isinstance(said, Exited) and "/worker-" in said.path:
+        if isinstance(said, Exited):
+            self._exited(said)
+
+    def _exited(self, said: Exited) -> None:
+        if "/worker-" in said.path:
             self.detector.forget(_rank_of(said.path), said.incarnation)
+        elif said.path == self.coordinator.path and self.outcome and self.tree is not None:
+            self.tree.end()  # the run is over; a worker that was still starting has nobody left to join
 
     async def sync_journal(self, ctx: Context[None]) -> None:
         """The actor that makes the journal survive a power cut at the moments that matter."""

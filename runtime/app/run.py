@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import trio
 
@@ -21,6 +20,7 @@ from runtime.app.exits import OF_OUTCOME, UNRECOVERABLE, explanation
 from runtime.app.leftovers import ChildRecords, sweep
 from runtime.app.root import Briefing, Root
 from runtime.app.run_folder import RunFolder, open_run_folder
+from runtime.app.showing import Observer, Showing
 from runtime.app.start_point import start_point
 from runtime.app.tree import run_tree
 from runtime.cluster.detector import HangDetector
@@ -28,7 +28,7 @@ from runtime.config.load import resolve
 from runtime.config.save import dumps
 from runtime.config.schema import Config
 from runtime.errors import GaveUp
-from runtime.events import Envelope, RunState, fold
+from runtime.events import RunState
 from runtime.events.bus import journaled_bus
 from runtime.events.journal import Journal
 from runtime.ids import ActorPath, Step
@@ -38,18 +38,6 @@ from runtime.supervision import Supervisor, supervise
 
 CPU_WORKERS = 2
 """Workers of a host without accelerators, when parallel.workers is 0."""
-
-
-class Observer(Protocol):
-    """Whoever shows the run. Called for every fact, in order; must be quick."""
-
-    def update(self, envelope: Envelope, state: RunState) -> None:
-        """A fact, and what all facts so far add up to."""
-        ...
-
-    def close(self, state: RunState) -> None:
-        """The run is over."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -109,38 +97,26 @@ def _devices() -> int:
     return CPU_WORKERS if all(device.kind is DeviceKind.CPU for device in found) else len(found)
 
 
-class _Watcher:
-    """The fold of everything that happened, shown to the observer."""
-
-    def __init__(self, observer: Observer) -> None:
-        self.state = RunState()
-        self._observer = observer
-
-    def __call__(self, envelope: Envelope) -> None:
-        self.state = fold(self.state, envelope)
-        self._observer.update(envelope, self.state)
-
-
 async def _run(config: Config, workers: int, folder: RunFolder, briefing: Briefing, observer: Observer) -> Ended:
     journal = Journal(folder.journal_path)
     bus = journaled_bus(journal)
-    watcher = _Watcher(observer)
+    showing = Showing(observer)
     bus.add_sink(ChildRecords(folder.pids))
-    bus.add_sink(watcher)
+    bus.add_sink(showing)
     detector = HangDetector(config.supervision.hang_factor, config.supervision.hang_floor_s)
     root = Root(bus, journal, briefing, detector)
-    tree = run_tree(root, config, folder.path, workers)
+    tree = root.tree = run_tree(root, config, folder.path, workers)
     started = trio.current_time()
     try:
         failure = await _supervised(tree, root)
         outcome, reason, tail = _judge(root, failure)
         finished = facts.RunFinished(outcome, Step(root.step), trio.current_time() - started, reason)
         bus.publish(finished, ActorPath("run"))
-        observer.close(watcher.state)
-        return Ended(OF_OUTCOME[outcome], watcher.state, folder.path, reason, tail)
+        return Ended(OF_OUTCOME[outcome], showing.state, folder.path, reason, tail)
     finally:
         bus.close()
         journal.close()
+        showing.close()
 
 
 async def _supervised(tree: Supervisor, root: Root) -> GaveUp | None:

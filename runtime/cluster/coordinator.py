@@ -119,7 +119,7 @@ class Coordinator:
                     self._feed(Joined(session.number, join))
                     async for wire in stream:
                         self._feed(Said(session.number, from_worker_of_wire(wire)))
-                    reason = "it said goodbye"
+                    reason = "its session ended"
                     nursery.cancel_scope.cancel()
             if session.scope.cancelled_caught:
                 reason = "it did not read its orders"

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from runtime.ids import Incarnation, Rank
 
 OWN_WORK = frozenset({"feed", "compute", "apply"})
+PATIENT = frozenset({"load", "restore", "evaluate"})
+"""Phases that are long by nature, and in which an import may keep the interpreter from beating."""
+PATIENCE = 10.0
 LAG_SECONDS = 5.0
 """A judge that was itself away for longer than this does not judge."""
 _WEIGHT = 0.2
@@ -83,7 +86,8 @@ class HangDetector:
             phase = seen.place[1]
             quiet = now - (seen.moved_at if phase in OWN_WORK else seen.beat_at)
             quiet = max(quiet, now - seen.beat_at)
-            if quiet > self.limit_seconds:
-                hung.append(Hung(rank, seen.incarnation, phase, quiet, self.limit_seconds))
+            limit = self.limit_seconds * (PATIENCE if phase in PATIENT else 1.0)
+            if quiet > limit:
+                hung.append(Hung(rank, seen.incarnation, phase, quiet, limit))
                 del self._seen[rank]
         return hung
