@@ -48,7 +48,7 @@ def dies_at_byte(limit: int) -> None:
     """Let the kernel end this process when a file of its grows beyond `limit` bytes."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
 def dies_at_call(number: int) -> None:
@@ -74,6 +74,7 @@ def trial(folder: Path, doom: Callable[[], None], saved: Snapshot) -> dict[str, 
     if pid == 0:
         doom()
         write_checkpoint(saved, root, PROVENANCE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     rejected: list[str] = []
