@@ -16,6 +16,8 @@ Reading order: network (the promises), service, pipe, bridge, server, channels, 
 """
 
 from runtime.rpc.auth import new_token
+from runtime.rpc.faults import FaultPlan, FaultRates
+from runtime.rpc.faulty_network import FaultyNetwork
 from runtime.rpc.grpc_network import GrpcNetwork
 from runtime.rpc.loopback import LoopbackNetwork
 from runtime.rpc.network import Channel, HandlerFailure, Limits, Network, Report, Server
@@ -27,4 +29,5 @@ __all__ = [
     "Service", "UnaryMethod", "StreamMethod", "Call",
     "GrpcNetwork", "LoopbackNetwork", "Limits", "new_token",
     "CallFailed", "Status", "HandlerFailure", "Report",
+    "FaultyNetwork", "FaultPlan", "FaultRates",
 ]  # fmt: skip

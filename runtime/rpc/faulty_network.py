@@ -26,7 +26,7 @@ class FaultyNetwork:
     """Implements Network over `inner`, with the faults of `plan`."""
 
     def __init__(self, inner: Network, plan: FaultPlan) -> None:
-        self._inner, self._plan = inner, plan
+        self._inner, self.plan = inner, plan
         self._names: dict[str, str] = {}
         self._open_calls: dict[trio.CancelScope, tuple[str, str]] = {}
 
@@ -54,7 +54,7 @@ class FaultyNetwork:
     def route(self, caller: str, address: str, path: str) -> _Route:
         """The plan's view of a new call."""
         server = self._names.get(address, address)
-        return _Route(self._plan, caller, server, path, self._plan.number_call(caller, server, path))
+        return _Route(self.plan, caller, server, path, self.plan.number_call(caller, server, path))
 
     @contextlib.contextmanager
     def severable(self, route: _Route) -> Iterator[None]:
