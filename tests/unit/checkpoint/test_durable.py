@@ -14,7 +14,7 @@ from runtime.checkpoint import durable
 def test_a_file_is_synced_by_the_strongest_way_that_its_disk_takes(
     full_sync: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F_FULLFSYNC exists on macOS only: a harmless command stands for it, and an unknown one for a disk that refuses."""
+    """F_FULLFSYNC is macOS only: a harmless command stands for it, and an unknown one for a disk that refuses."""
     monkeypatch.setattr(durable, "_FULL_SYNC", full_sync)
     durable.write_file(tmp_path / "x", b"content")
     assert (tmp_path / "x").read_bytes() == b"content"
