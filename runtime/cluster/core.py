@@ -27,7 +27,6 @@ from runtime.cluster.messages import (
     FromWorker,
     Holding,
     Join,
-    Order,
     Refused,
     Rest,
     Restore,
@@ -39,7 +38,7 @@ from runtime.cluster.messages import (
 from runtime.cluster.placement import deal, take_over
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.recovery import agree
-from runtime.cluster.saves import Saves
+from runtime.cluster.saves import Saves, outcome_of
 from runtime.cluster.signals import (
     Action,
     Event,
@@ -55,7 +54,7 @@ from runtime.cluster.signals import (
     Tick,
     WakeAt,
 )
-from runtime.flow import StepOrder
+from runtime.cluster.timers import Timers
 from runtime.ids import Generation, Rank, Step
 
 RETRY_SECONDS = 0.25
@@ -92,7 +91,7 @@ class Core:
         self.stop_asked = ""
         self.step_since = 0.0
         self.skipped_in_a_row = 0
-        self.timers: dict[str, float] = {}
+        self.timers = Timers()
         self.out: list[Action] = []
 
     def feed(self, event: Event, now: float) -> list[Action]:
@@ -113,11 +112,10 @@ class Core:
                 self._stop(by, now)
             case Tick():
                 pass
-        for name in [name for name, time in self.timers.items() if time <= now]:
-            if self.timers.pop(name, None) is not None:
-                self._rang(name, now)
-        if self.timers and not self.finished:
-            self.out.append(WakeAt(min(self.timers.values())))
+        while (name := self.timers.due(now)) is not None:
+            self._rang(name, now)
+        if self.timers.next is not None:
+            self.out.append(WakeAt(self.timers.next))
         return self.out
 
     @property
@@ -132,7 +130,7 @@ class Core:
                     self._commit(self.ballot, now)
             case ExchangeFailed(generation=generation, reason=reason):
                 if self.phase is Phase.STEPPING and generation == self.roster.generation:
-                    self.timers.setdefault("retry", now + RETRY_SECONDS)
+                    self.timers.keep("retry", now + RETRY_SECONDS)
                     self._publish(facts.StepAborted(Step(self.at.step + 1), self.roster.generation, reason))
             case Holding():
                 self._holding(entry, message, now)
@@ -170,7 +168,7 @@ class Core:
             if len(self.roster.entries) >= self.plan.workers:
                 self._gathered(now)
             elif self.successor:
-                self.timers.setdefault("gather", now + self.plan.gather_seconds)
+                self.timers.keep("gather", now + self.plan.gather_seconds)
         elif self.phase is Phase.PAUSED:
             self._try_to_go_on(now)
 
@@ -205,7 +203,7 @@ class Core:
 
     def _gathered(self, now: float) -> None:
         """Everybody who will come is there: agree on the newest state that still exists, and on who holds it."""
-        self.timers.pop("gather", None)
+        self.timers.cancel("gather")
         entries = self.roster.with_role(*Role)
         if not entries:
             return
@@ -252,7 +250,7 @@ class Core:
 
     def _pause(self, reason: str, now: float) -> None:
         self.phase, self.ballot, self.evaluation = Phase.PAUSED, None, None
-        self.timers = {"wait": now + self.plan.wait_seconds}
+        self.timers.only("wait", now + self.plan.wait_seconds)
         self._publish(facts.Warned("coordinator", f"paused: {reason}", "waiting for a worker to come back"))
         self.saves.wanted = self.saves.wanted or not self.saves.holds(self.at.step)
         self._agree(reason, again=True)
@@ -264,11 +262,11 @@ class Core:
         if not self.roster.active:
             if self.roster.entries:
                 self.phase, self.successor = Phase.GATHERING, True
-                self.timers = {"gather": now + self.plan.gather_seconds}
+                self.timers.only("gather", now + self.plan.gather_seconds)
                 if len(self.roster.entries) >= self.plan.workers:
                     self._gathered(now)
         elif len(self.roster.active) >= self.plan.min_workers:
-            self.timers.pop("wait", None)
+            self.timers.cancel("wait")
             self._boundary(now)
         elif self.roster.with_role(Role.WAITING):
             self._agree("a worker joined")
@@ -279,7 +277,7 @@ class Core:
     def _boundary(self, now: float) -> None:
         """The committed state is `at`: order whatever comes next."""
         self.ballot = self.evaluation = None
-        self.timers.pop("retry", None)
+        self.timers.cancel("retry")
         if len(self.roster.active) < self.plan.min_workers:
             self._pause(f"{len(self.roster.active)} of at least {self.plan.min_workers} workers are left", now)
             return
@@ -299,10 +297,8 @@ class Core:
             self._open(deal(self.roster.active, self.plan.shards, self.roster.speeds), now)
 
     def _open(self, owners: tuple[Rank, ...], now: float) -> None:
-        at = self.at
-        samples = self.plan.batch_at(at.cursor, self.samples_in_epoch)
-        step, receivers = Step(at.step + 1), self.roster.receivers
-        order = StepOrder(self.roster.generation, step, at.cursor, samples, owners, receivers)
+        samples = self.plan.batch_at(self.at.cursor, self.samples_in_epoch)
+        order = self.roster.step_order(self.at, samples, owners)
         self.phase, self.ballot = Phase.STEPPING, Ballot(order)
         self._order(StepWork(order), now)
 
@@ -311,8 +307,7 @@ class Core:
         for entry, heal in self.roster.admit(self.at):
             self.out.append(Send(entry.session, heal))
         if self.roster.settle(again=again):
-            names = tuple((member.rank, member.incarnation) for member in self.roster.members)
-            self._publish(facts.GenerationStarted(self.roster.generation, Step(self.at.step + 1), names, why))
+            self._publish(self.roster.started(Step(self.at.step + 1), why))
 
     def _order(self, work: Work, now: float) -> None:
         """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
@@ -321,14 +316,13 @@ class Core:
             writer = roster.active[0]
             self.saves.begin(at, Rank(writer), now)
             self._publish(facts.CheckpointStarted(at.step))
-        head = (roster.generation, roster.members, at.step, at.cursor, at.counters, at.verdict)
-        order = Order(*head, work, writer, roster.held)
+        order = roster.order(at, work, writer)
         for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
             self.out.append(Send(entry.session, order))
 
     def _again(self, why: str, now: float) -> None:
         """The work under way cannot end as it was ordered: order it again for whoever is left."""
-        self.timers.pop("retry", None)
+        self.timers.cancel("retry")
         ballot = self.ballot
         if self.phase is not Phase.STEPPING or ballot is None or not self.roster.active:
             if self.phase in (Phase.STEPPING, Phase.EVALUATING):
@@ -357,20 +351,13 @@ class Core:
         self._boundary(now)
 
     def _evaluated(self, evaluation: Evaluation, now: float) -> None:
-        step, seconds = self.at.step, now - evaluation.since
-        loss, tokens, accuracy = evaluation.loss, evaluation.tokens, evaluation.accuracy
-        self._publish(facts.EvaluationFinished(step, "held-out", loss, tokens, accuracy, seconds))
-        for answer in evaluation.answers:
-            self._publish(facts.SampleGenerated(step, answer.prompt, answer.expected, answer.answer))
-        self.evaluated_at = step
+        for fact in evaluation.facts(self.at.step, now):
+            self._publish(fact)
+        self.evaluated_at = self.at.step
         self._boundary(now)
 
     def _saved(self, message: CheckpointDone, now: float) -> None:
-        if message.error:
-            self._publish(facts.CheckpointFailed(message.step, message.error))
-        else:
-            size, seconds, digest = message.size_bytes, message.seconds, message.parameter_hash
-            self._publish(facts.CheckpointWritten(message.step, message.path, size, seconds, digest))
+        self._publish(outcome_of(message))
         self.saves.done(message.step, message.path if not message.error else "")
         if self.phase is Phase.CLOSING:
             if message.error and message.step == self.at.step:
@@ -402,7 +389,7 @@ class Core:
 
     def _finish(self, outcome: str, reason: str, now: float) -> None:
         del now
-        self.phase, self.timers = Phase.FINISHED, {}
+        self.phase, self.timers = Phase.FINISHED, Timers()
         for entry in self.roster.with_role(*Role):
             self.out.append(Send(entry.session, Finish(outcome, reason)))
         self.out.append(Finished(outcome, reason))

@@ -7,8 +7,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from runtime import events
 from runtime.cluster.messages import Answer, Evaluated
-from runtime.ids import Generation, Rank
+from runtime.ids import Generation, Rank, Step
 
 
 @dataclass
@@ -46,3 +47,13 @@ class Evaluation:
         """Answers to held-out prompts, in the prompts' order."""
         found = (answer for share in self.shares.values() for answer in share.answers)
         return tuple(sorted(found, key=lambda answer: answer.index))
+
+    def facts(self, step: Step, now: float) -> list[events.Event]:
+        """What the journal says of the finished evaluation of the state after `step`."""
+        seconds = now - self.since
+        found: list[events.Event] = [
+            events.EvaluationFinished(step, "held-out", self.loss, self.tokens, self.accuracy, seconds)
+        ]
+        for answer in self.answers:
+            found.append(events.SampleGenerated(step, answer.prompt, answer.expected, answer.answer))
+        return found

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runtime.cluster.messages import Heal, Join, Member
+from runtime.cluster.messages import Heal, Join, Member, Order, Work
 from runtime.cluster.signals import Position
+from runtime.events import GenerationStarted
+from runtime.flow import StepOrder
 from runtime.ids import Generation, Rank, Step
 
 
@@ -126,3 +128,19 @@ class Membership:
         """States that members must keep, because a newcomer is fetching them."""
         healing = self.with_role(Role.CATCHING_UP)
         return tuple(Step(step) for step in sorted({entry.heals_from for entry in healing if entry.heals_from >= 0}))
+
+    # ---- what the members are told
+
+    def step_order(self, at: Position, samples: int, owners: tuple[Rank, ...]) -> StepOrder:
+        """The step after `at` in this generation: `owners` compute, everybody receives."""
+        return StepOrder(self.generation, Step(at.step + 1), at.cursor, samples, owners, self.receivers)
+
+    def order(self, at: Position, work: Work, writer: int) -> Order:
+        """`work` for this generation, with the verdict that led to `at`; `writer` (or -1) saves `at` meanwhile."""
+        head = (self.generation, self.members, at.step, at.cursor, at.counters, at.verdict)
+        return Order(*head, work, writer, self.held)
+
+    def started(self, first: Step, why: str) -> GenerationStarted:
+        """The fact that this generation begins with step `first`."""
+        names = tuple((member.rank, member.incarnation) for member in self.members)
+        return GenerationStarted(self.generation, first, names, why)

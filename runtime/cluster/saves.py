@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.cluster.messages import RestorePoint
+from runtime.cluster.messages import CheckpointDone, RestorePoint
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
+from runtime.events import CheckpointFailed, CheckpointWritten
 from runtime.ids import Rank, Step
 
 
@@ -56,3 +57,10 @@ class Saves:
             self.points.insert(0, RestorePoint(at.step, at.cursor, path, at.counters))
             del self.points[4:]
         self.writing = self.writer = None
+
+
+def outcome_of(done: CheckpointDone) -> CheckpointFailed | CheckpointWritten:
+    """What the journal says of a writer's report."""
+    if done.error:
+        return CheckpointFailed(done.step, done.error)
+    return CheckpointWritten(done.step, done.path, done.size_bytes, done.seconds, done.parameter_hash)
