@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -97,36 +97,40 @@ class FrameDecoder:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._broken: str | None = None
+        self._broken = ""
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a frame that is not complete; at the end of the pipe: what a kill cut off."""
         return len(self._buffer)
 
-    def feed(self, chunk: bytes) -> list[Frame]:
-        """The frames completed by `chunk`; raises FrameError on anything that is not a frame, then and ever after.
+    def feed(self, chunk: bytes) -> Iterator[Frame]:
+        """Take `chunk` and yield the frames that are complete now, in order.
 
-        Frames that stood complete before the bad bytes come out first: the error follows with the next call.
+        Raises FrameError at the first bytes that are no frame, after the good frames before them, and ever after.
         """
         self._buffer += chunk
-        frames: list[Frame] = []
-        while self._broken is None and len(self._buffer) >= _LENGTH.size:
+        return self._frames()
+
+    def _frames(self) -> Iterator[Frame]:
+        while not self._broken and len(self._buffer) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer)
+            end = _LENGTH.size + length
             if length > MAX_FRAME_BYTES:
                 self._broken = f"a frame of {length} bytes was announced; {MAX_FRAME_BYTES} is the limit"
-                break
-            if len(self._buffer) < _LENGTH.size + length:
-                break
-            body = bytes(self._buffer[_LENGTH.size : _LENGTH.size + length])
-            del self._buffer[: _LENGTH.size + length]
-            try:
-                frames.append(_decode(body))
-            except FrameError as error:
-                self._broken = str(error)
-        if self._broken is not None and not frames:
+            elif len(self._buffer) < end:
+                return
+            else:
+                body = bytes(self._buffer[_LENGTH.size : end])
+                del self._buffer[:end]
+                try:
+                    frame = _decode(body)
+                except FrameError as error:
+                    self._broken = str(error)
+                else:
+                    yield frame
+        if self._broken:
             raise FrameError(self._broken)
-        return frames
 
 
 def _decode(body: bytes) -> Frame:

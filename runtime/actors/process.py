@@ -137,6 +137,7 @@ class _Run:
         finally:
             self.ctx.last_words = self.log.tail
             await self.child.close()
+            self._demand_that_it_is_dead()  # also after a cancel: nobody may take it for gone
         self._judge()
 
     async def _clear_away(self) -> None:
@@ -162,7 +163,6 @@ class _Run:
                 while chunk := await self.child.frames.receive_some(_READ_BYTES):
                     for frame in decoder.feed(chunk):
                         self._take(frame)
-                decoder.feed(b"")
             except FrameError as error:
                 self.fault = f"broke the frame protocol ({error})"
                 self.child.signal_group(signal.SIGKILL)
@@ -203,13 +203,15 @@ class _Run:
         await trio.sleep(self.spec.kill_after_seconds)
         self.child.signal_group(signal.SIGKILL)
 
+    def _demand_that_it_is_dead(self) -> None:
+        if self.child.process.returncode is None:
+            words = f"pid {self.child.pid} still there {self.spec.reap_seconds:g} s after SIGKILL: stuck in the kernel"
+            raise ProcessExit(words, tail=self.log.tail)
+
     def _judge(self) -> None:
-        code, tail = self.child.process.returncode, self.log.tail
+        code, tail = self.child.process.returncode or 0, self.log.tail
         if self.fault:
             raise ProcessExit(self.fault, code=code, tail=tail)
-        if code is None:
-            words = f"pid {self.child.pid} still there {self.spec.reap_seconds:g} s after SIGKILL: stuck in the kernel"
-            raise ProcessExit(words, tail=tail)
         if code < 0:
             raise ProcessExit(f"killed by {signal_name(-code)}", signal=-code, tail=tail)
         if code > 0:

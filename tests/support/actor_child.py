@@ -45,18 +45,22 @@ async def fact_then_die(parent: Parent) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def start_sleeper() -> int:
+    """A process that does not end by itself; returns its pid."""
+    return subprocess.Popen(["/bin/sleep", "1000"]).pid
+
+
 async def grandchild(parent: Parent) -> None:
     """Start a process that never ends, tell its pid, then obey."""
-    process = subprocess.Popen(["/bin/sleep", "1000"])
-    parent.report("grandchild", {"pid": process.pid})
+    parent.report("pid", {"pid": start_sleeper()})
     await obey(parent)
-    os._exit(0)
+    await parent.flush()
+    os._exit(0)  # without waiting for the sleeper, as a crash would
 
 
 async def hold_gil(parent: Parent) -> None:
     """Enter a C call that keeps the GIL; nothing of Python runs in this process any more."""
-    process = subprocess.Popen(["/bin/sleep", "1000"])
-    parent.report("holding", {"pid": process.pid})
+    parent.report("pid", {"pid": start_sleeper()})
     await parent.flush()
     ctypes.PyDLL(None).sleep(1000)
 
