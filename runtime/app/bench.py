@@ -90,7 +90,7 @@ class Bench:
         self.parent.beat(step, phase)
 
     def emit(self, said: object) -> None:
-        """What this worker's actors and their supervisor say: to the coordinator what it waits for, else the journal."""
+        """What this worker's actors and their supervisor say: to the coordinator or to the journal."""
         match said:
             case CheckpointWritten() if self.trainer is not None:
                 size, seconds, digest = said.size_bytes, said.seconds, said.parameter_hash

@@ -25,8 +25,8 @@ def as_event(said: object, path: ActorPath) -> tuple[Event, ActorPath] | None:
             end = said.exit
             code = end.error.code if isinstance(end.error, ProcessExit) else None
             tail = "" if end.ok or said.asked else end.tail
-            exited = facts.ActorExited(said.path, said.incarnation, end.kind, end.detail, code, tail, said.asked or end.ok)
-            return exited, said.path
+            expected = said.asked or end.ok
+            return facts.ActorExited(said.path, said.incarnation, end.kind, end.detail, code, tail, expected), said.path
         case RestartPlanned():
             planned = facts.RestartPlanned(said.path, said.attempt, said.delay_seconds, said.left)
             return planned, said.path

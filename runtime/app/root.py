@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from runtime import events as facts
-from runtime.actors import Context, FrameHooks
+from runtime.actors import Context, Exit, FatalExit, FrameHooks
 from runtime.actors.frames import Beat, Fact, Hello, Order, Report
 from runtime.actors.process import Source
 from runtime.actors.ref import Address
@@ -59,6 +59,8 @@ class Root:
     coordinator: Address[Order] = field(default_factory=lambda: Address("run/coordinator"))
     tree: Supervisor | None = None
     node: Supervisor | None = None
+    fatal: Exit | None = None
+    """How the first child ended that no restart could cure."""
     outcome: str = ""
     reason: str = ""
     step: int = 0
@@ -76,6 +78,8 @@ class Root:
             self._exited(said)
 
     def _exited(self, said: Exited) -> None:
+        if isinstance(said.exit.error, FatalExit) and self.fatal is None:
+            self.fatal = said.exit
         if "/worker-" in said.path:
             self.detector.forget(_rank_of(said.path), said.incarnation)
         elif said.path == self.coordinator.path and self.outcome and self.tree is not None:

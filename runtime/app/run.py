@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 from runtime import events as facts
-from runtime.actors import FatalExit, root_cause
+from runtime.actors import FatalExit
 from runtime.app.anchor import anchored
 from runtime.app.exits import OF_OUTCOME, UNRECOVERABLE, explanation
 from runtime.app.leftovers import ChildRecords, sweep
@@ -153,7 +153,6 @@ def _judge(root: Root, failure: GaveUp | None) -> tuple[facts.Outcome, str, str]
         return outcome, root.reason, ""
     if failure is None:
         return "failed", "every process ended before the run did", ""
-    cause = root_cause(failure.__cause__) if failure.__cause__ is not None else failure
-    if isinstance(cause, FatalExit) and cause.code == UNRECOVERABLE:
-        return "failed", explanation(failure.tail) or str(failure), ""
+    if root.fatal is not None and isinstance(root.fatal.error, FatalExit) and root.fatal.error.code == UNRECOVERABLE:
+        return "failed", explanation(root.fatal.tail) or str(failure), ""
     return "gave_up", str(failure), failure.tail

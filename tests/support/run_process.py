@@ -52,6 +52,7 @@ class RunProcess:
         self.journal.fresh()
         self._started_at = self._waited_for = len(self.journal.seen)  # an earlier process of the run wrote these
         self.mark = {MARK: uuid.uuid4().hex}
+        self.command = command
         self._command = [
             *[*command, "run", str(config), "--progress", "plain"],
             *["--set", f"run.output_dir={folder / 'runs'}", "--set", f"run.name={name}"],

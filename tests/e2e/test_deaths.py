@@ -1,0 +1,129 @@
+"""What dies comes back, and the result does not show it: the parameters' hash equals the undisturbed run's."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.events import (
+    ActorReady,
+    CheckpointWritten,
+    RolledBack,
+    RunFinished,
+    StepCommitted,
+    StopRequested,
+    WorkerHung,
+    WorkerJoined,
+    WorkerLost,
+)
+from runtime.ids import Rank
+from tests.support import processes
+from tests.support.run_process import RunProcess
+from tests.support.tiny import write_tiny_config
+
+pytestmark = pytest.mark.slow
+GUARD_SECONDS = 300.0
+STEPS = 60
+SETTINGS = {
+    "run": {"seed": 7, "deterministic": True},
+    "supervision": {"backoff_s": 0.1, "intensity": 20, "hang_floor_s": 5.0},
+}
+
+
+def started(folder: Path, **more: object) -> RunProcess:
+    """The run that every test here disturbs in its own way."""
+    return RunProcess(write_tiny_config(folder, steps=STEPS, extra=SETTINGS), folder, **more)  # type: ignore[arg-type]
+
+
+def last_hash(run: RunProcess) -> str:
+    """Parameter hash of the final checkpoint."""
+    last = run.events(CheckpointWritten)[-1]
+    assert last.step == STEPS
+    return last.parameter_hash
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The hash that every disturbed run must end with."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with started(folder) as run:
+        assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
+        yield last_hash(run)
+
+
+def after_step(run: RunProcess, step: int) -> None:
+    """Return once `step` is committed."""
+    run.wait_for(StepCommitted, lambda event: event.step >= step, within_seconds=GUARD_SECONDS)
+
+
+def test_survivors_finish_the_step_of_a_killed_worker(undisturbed: str, tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        after_step(run, 4)
+        run.signal_worker(Rank(1), signal.SIGKILL)
+        run.wait_for(WorkerLost, within_seconds=GUARD_SECONDS)
+        assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
+        assert last_hash(run) == undisturbed
+        assert [step.step for step in run.events(StepCommitted)] == list(range(1, STEPS + 1))
+        assert not run.events(RolledBack)
+
+
+def test_training_goes_on_when_the_coordinator_is_killed(undisturbed: str, tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        ready = run.wait_for(ActorReady, lambda event: event.path == "run/coordinator", within_seconds=GUARD_SECONDS)
+        after_step(run, 4)
+        os.kill(ready.pid, signal.SIGKILL)
+        assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
+        assert last_hash(run) == undisturbed
+        assert [step.step for step in run.events(StepCommitted)] == list(range(1, STEPS + 1))
+        assert not run.events(RolledBack)
+
+
+def test_a_stopped_worker_is_found_hung_and_never_comes_back(undisturbed: str, tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        after_step(run, 4)
+        pid = run.signal_worker(Rank(0), signal.SIGSTOP)
+        run.wait_for(WorkerHung, within_seconds=GUARD_SECONDS)
+        run.wait_for(WorkerLost, within_seconds=GUARD_SECONDS)
+        assert not processes.is_alive(pid)
+        assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
+        assert last_hash(run) == undisturbed
+
+
+def test_a_killed_root_leaves_nobody_and_the_same_command_resumes(undisturbed: str, tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        run.wait_for(CheckpointWritten, within_seconds=GUARD_SECONDS)
+        run.signal_root(signal.SIGKILL)
+        processes.wait_until_gone(run.mark, within_seconds=GUARD_SECONDS)
+    with started(tmp_path) as again:
+        assert again.finish(within_seconds=GUARD_SECONDS) == 0, again.tail()
+        assert "was interrupted; going on in it" in again.output.read_text()
+        assert "resuming from the checkpoint of step" in again.output.read_text()
+        assert last_hash(again) == undisturbed
+
+
+def test_one_interrupt_saves_the_step_and_the_same_command_goes_on(undisturbed: str, tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        after_step(run, 7)
+        run.signal_root(signal.SIGINT)
+        assert run.finish(within_seconds=GUARD_SECONDS) == 130, run.tail()
+        last = run.events(StepCommitted)[-1].step
+        assert run.events(CheckpointWritten)[-1].step == last
+        assert run.events(RunFinished)[-1].outcome == "stopped"
+        assert "mlx-distributed run" in run.tail()
+    with started(tmp_path) as again:
+        assert again.finish(within_seconds=GUARD_SECONDS) == 0, again.tail()
+        assert again.events(StepCommitted)[last].step == last + 1
+        assert last_hash(again) == undisturbed
+
+
+def test_a_second_interrupt_ends_the_run_at_once(tmp_path: Path) -> None:
+    with started(tmp_path) as run:
+        run.wait_for(WorkerJoined, within_seconds=GUARD_SECONDS)
+        run.signal_root(signal.SIGINT)
+        run.wait_for(StopRequested, within_seconds=GUARD_SECONDS)
+        run.signal_root(signal.SIGINT)
+        assert run.finish(within_seconds=GUARD_SECONDS) == 130, run.tail()
