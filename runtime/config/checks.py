@@ -74,7 +74,9 @@ def micro_batch_fits_global_batch(config: Config) -> Findings:
     micro, whole = config.train.micro_batch_size, config.train.global_batch_size
     if micro > whole:
         fact = f"train.micro_batch_size ({micro}) is larger than train.global_batch_size ({whole})"
-        yield Finding(_at("train.micro_batch_size"), fact, f"at most {whole} here, or a larger global batch")
+        yield Finding(
+            _at("train.micro_batch_size"), fact, "lower train.micro_batch_size or raise train.global_batch_size"
+        )
 
 
 def token_batch_holds_a_sample(config: Config) -> Findings:
@@ -82,15 +84,7 @@ def token_batch_holds_a_sample(config: Config) -> Findings:
     tokens, longest = config.data.tokens_per_batch, config.data.max_length
     if 0 < tokens < longest:
         fact = f"data.tokens_per_batch ({tokens}) is smaller than one sample of data.max_length ({longest})"
-        yield Finding(_at("data.tokens_per_batch"), fact, f"at least {longest}")
-
-
-def padding_stays_within_length(config: Config) -> Findings:
-    """Padding to more than the longest sample only computes zeros."""
-    multiple, longest = config.data.pad_multiple, config.data.max_length
-    if multiple > longest:
-        fact = f"data.pad_multiple ({multiple}) is larger than data.max_length ({longest})"
-        yield Finding(_at("data.pad_multiple"), fact, f"at most {longest}")
+        yield Finding(_at("data.tokens_per_batch"), fact, f"set data.tokens_per_batch to {longest} or more")
 
 
 def weights_need_weighted_mixing(config: Config) -> Findings:
@@ -152,7 +146,9 @@ def heads_divide_the_width(config: Config) -> Findings:
     width, heads = scratch.hidden_size, scratch.num_attention_heads
     if width % heads:
         fact = f"model.scratch.hidden_size ({width}) is not a multiple of model.scratch.num_attention_heads ({heads})"
-        yield Finding(_at("model.scratch.hidden_size"), fact, f"{max(1, round(width / heads)) * heads} is")
+        yield Finding(
+            _at("model.scratch.hidden_size"), fact, f"a width of {max(1, round(width / heads)) * heads} works"
+        )
 
 
 def key_heads_divide_the_heads(config: Config) -> Findings:
@@ -193,7 +189,7 @@ def workers_are_data_times_pipeline(config: Config) -> Findings:
         yield Finding(_at("parallel.data"), fact, "set parallel.data to 0 and it follows from the other two")
     elif workers % stages:
         fact = f"parallel.workers ({workers}) is not a multiple of parallel.pipeline ({stages})"
-        yield Finding(_at("parallel.workers"), fact, f"{-(-workers // stages) * stages} is")
+        yield Finding(_at("parallel.workers"), fact, f"{-(-workers // stages) * stages} workers would fill the stages")
 
 
 def every_worker_has_a_shard(config: Config) -> Findings:
@@ -201,7 +197,7 @@ def every_worker_has_a_shard(config: Config) -> Findings:
     shards, workers = config.parallel.logical_shards, config.parallel.workers
     if shards < workers:
         fact = f"parallel.logical_shards ({shards}) is less than parallel.workers ({workers})"
-        yield Finding(_at("parallel.logical_shards"), fact, f"at least {workers}")
+        yield Finding(_at("parallel.logical_shards"), fact, f"set parallel.logical_shards to {workers} or more")
 
 
 def every_worker_has_a_sample(config: Config) -> Findings:
@@ -211,7 +207,7 @@ def every_worker_has_a_sample(config: Config) -> Findings:
         fact = (
             f"train.global_batch_size ({samples}) is less than parallel.workers ({workers}): some would have no sample"
         )
-        yield Finding(_at("train.global_batch_size"), fact, f"at least {workers}, or fewer workers")
+        yield Finding(_at("train.global_batch_size"), fact, "raise train.global_batch_size or use fewer workers")
 
 
 def split_covers_the_model(config: Config) -> Findings:
@@ -234,7 +230,7 @@ def replicas_fit_the_workers(config: Config) -> Findings:
     replicas, workers = config.parallel.replicas, config.parallel.workers
     if config.parallel.shard_optimizer and 0 < workers < replicas:
         fact = f"parallel.replicas ({replicas}) is more than parallel.workers ({workers})"
-        yield Finding(_at("parallel.replicas"), fact, f"at most {workers}")
+        yield Finding(_at("parallel.replicas"), fact, f"set parallel.replicas to {workers} or less")
 
 
 def enough_workers_to_begin(config: Config) -> Findings:
@@ -242,7 +238,7 @@ def enough_workers_to_begin(config: Config) -> Findings:
     least, workers = config.supervision.min_workers, config.parallel.workers
     if 0 < workers < least:
         fact = f"supervision.min_workers ({least}) is more than parallel.workers ({workers})"
-        yield Finding(_at("supervision.min_workers"), fact, f"at most {workers}")
+        yield Finding(_at("supervision.min_workers"), fact, f"set supervision.min_workers to {workers} or less")
 
 
 def one_kind_of_delayed_update(config: Config) -> Findings:
@@ -274,7 +270,7 @@ def supervisor_can_give_up(config: Config) -> Findings:
         wait *= policy.backoff_factor
     if total >= policy.period_s:
         waits = f"{policy.intensity} restarts wait {total:g} s in all, the window is {policy.period_s:g} s"
-        fix = f"more than {total:g} s, or a smaller supervision.intensity"
+        fix = f"raise supervision.period_s above {total:g} or lower supervision.intensity"
         yield Finding(_at("supervision.period_s"), f"this policy never gives up: {waits}", fix)
 
 
@@ -293,7 +289,7 @@ def best_means_better(config: Config) -> Findings:
     if name in (LOWER_IS_BETTER if mode == "max" else HIGHER_IS_BETTER):
         other = "min" if mode == "max" else "max"
         fact = f'checkpoint.mode = "{mode}" would keep the worst by checkpoint.metric ("{metric}")'
-        yield Finding(_at("checkpoint.mode"), fact, f'write "{other}"')
+        yield Finding(_at("checkpoint.mode"), fact, f'set checkpoint.mode to "{other}"')
 
 
 def generation_measures_something(config: Config) -> Findings:
@@ -319,7 +315,6 @@ RULES: tuple[Rule, ...] = (
     _rule(loss_scale_needs_float16, "optim.loss_scale", "model.dtype"),
     _rule(micro_batch_fits_global_batch, "train.micro_batch_size", "train.global_batch_size"),
     _rule(token_batch_holds_a_sample, "data.tokens_per_batch", "data.max_length"),
-    _rule(padding_stays_within_length, "data.pad_multiple", "data.max_length"),
     _rule(weights_need_weighted_mixing, "data.source.weight", "data.mixing"),
     _rule(sources_differ, "data.source"),
     _rule(held_out_data_is_said_once, "data.eval.eval_fraction", "data.eval.path"),

@@ -48,7 +48,9 @@ def _with_positions(raw: dict[str, Any], path: Path) -> Path:
     for position, part in enumerate(path):
         found = (*found, part)
         following = path[position + 1 : position + 2]
-        if following and isinstance(following[0], str) and key_of(found) in lists_of_tables():
+        if isinstance(part, int) or key_of(found) not in lists_of_tables():
+            continue
+        if following and isinstance(following[0], str):
             length = len(_list_at(raw, found))
             if length > 1:
                 first, *rest = (dotted((*found, n, *path[position + 1 :])) for n in range(length))
@@ -111,7 +113,8 @@ def _assign(around: Any, path: Path, value: Any) -> None:
     if isinstance(last, str) and isinstance(around, dict):
         around[last] = value
     elif isinstance(last, int) and isinstance(around, list):
-        around[_within(around, last, path, room=1) :][:1] = [value]
+        position = _within(around, last, path, room=1)
+        around[position : position + 1] = [value]
 
 
 def _within(around: list[Any], position: int, path: Path, *, room: int = 0) -> int:

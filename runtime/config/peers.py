@@ -115,7 +115,7 @@ TABLES_OF_PEERS = _by_word(
         "sync": "synchronization comm communication",
         "supervision": "supervisor restart fault_tolerance ft",
         "checkpoint": "checkpointing checkpoints save",
-        "eval": "validation val test metrics",
+        "eval": "evaluation validation val test metrics",
         "wandb": "tracking logging logger weights_and_biases",
         "cluster": "hosts network nodes",
         "console": "tui ui",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -16,6 +17,7 @@ LONGEST_SHOWN = 60
 _NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
 _PLURALS = {bool: "true and false", int: "integers", float: "numbers", str: "text"}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_TOML_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -65,10 +67,8 @@ def repair(kind: Any, value: Any, metadata: Iterable[Any] = ()) -> str:
         return f"write {'true' if value else 'false'}"
     if isinstance(value, bool | list | dict):
         return ""
-    if any(get_origin(kind) is tuple for kind in kinds):
-        return f"write [{shown(value)}]"
     if isinstance(value, int | float):
-        return _repair_number(value, plain)
+        return _in_a_list(value, kinds, (int, float)) or _repair_number(value, plain)
     return ""
 
 
@@ -86,8 +86,6 @@ def _bounds(metadata: Iterable[Any]) -> str:
         marks = mark.metadata if isinstance(mark, FieldInfo) else [mark]
         for inner in marks:
             words += [f"{sign} {getattr(inner, name)}" for name, sign in _BOUNDS.items() if hasattr(inner, name)]
-            if getattr(inner, "min_length", 0):
-                words.append("that is not empty")
     return " " + " and ".join(words) if words else ""
 
 
@@ -103,11 +101,22 @@ def _plain_kinds(kind: Any, metadata: Iterable[Any] = ()) -> Iterator[tuple[Any,
         yield kind, _bounds(metadata)
 
 
+def _in_a_list(value: Any, kinds: set[Any], elements: tuple[Any, ...]) -> str:
+    """The hint for a lone value where a list of any length of such values belongs."""
+    for kind in kinds:
+        inner = get_args(kind)
+        if get_origin(kind) is tuple and inner[-1] is Ellipsis:
+            plain = {get_origin(element) or element for element, _ in _plain_kinds(inner[0])}
+            if plain & set(elements):
+                return f"write [{shown(value)}]"
+    return ""
+
+
 def _repair_text(text: str, kinds: set[Any]) -> str:
     if bool in kinds and text.lower() in _TRUE | _FALSE:
         return f"write {'true' if text.lower() in _TRUE else 'false'}"
-    if any(get_origin(kind) is tuple for kind in kinds):
-        return f"write [{shown(text)}]"
+    if listed := _in_a_list(text, kinds, (str, Literal)):
+        return listed
     try:
         number = float(text)
     except ValueError:
@@ -117,14 +126,14 @@ def _repair_text(text: str, kinds: set[Any]) -> str:
     integers = int in kinds or any(isinstance(choice, int) for kind in kinds for choice in get_args(kind))
     if integers and number.is_integer():
         return f"write {int(number)} without quotes"
-    return f"write {number!r} without quotes" if float in kinds else ""
+    return f"write {text if _TOML_NUMBER.fullmatch(text) else repr(number)} without quotes" if float in kinds else ""
 
 
 def _repair_number(value: float, plain: list[tuple[Any, str]]) -> str:
     for kind, limits in plain:
         if kind is str:
             return f'write "{value}"'
-        if kind is float and limits.endswith((" <= 1", " < 1")) and 1 < value <= 100:
+        if kind is float and limits.endswith((" <= 1", " < 1")) and 2 <= value <= 100:
             return f"{value:g} % is written {value / 100:g}"
         if isinstance(value, float) and value.is_integer() and kind is int:
             return f"write {int(value)}"

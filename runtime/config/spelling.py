@@ -99,8 +99,11 @@ def _by_spelling(unknown: Key, spellings: Iterable[tuple[str, Key]]) -> tuple[Ke
     for spelling, key in spellings:
         whole = ".".join(key)
         for mine, theirs in ((name, spelling), (written, whole)):
+            tolerance = _tolerance(min(mine, theirs, key=len))
+            if abs(len(mine) - len(theirs)) > tolerance:
+                continue
             distance = edit_distance(mine, theirs)
-            if distance <= _tolerance(min(mine, theirs, key=len)):
+            if distance <= tolerance:
                 relative = distance / len(theirs)
                 best[key] = min(relative, best.get(key, relative))
     least = min(best.values(), default=0.0)

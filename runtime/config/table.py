@@ -34,7 +34,7 @@ def no_repeats(values: tuple[T, ...]) -> tuple[T, ...]:
     """Refuses a list that names something twice."""
     repeated = [value for position, value in enumerate(values) if value in values[:position]]
     if repeated:
-        raise ValueError(f"names {repeated[0]!r} twice")
+        raise ValueError(f'names "{repeated[0]}" twice')
     return values
 
 

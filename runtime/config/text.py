@@ -14,11 +14,13 @@ from runtime.config.places import Path
 from runtime.errors import ConfigError, Problem
 
 _POSITION = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
+_TUPLE = re.compile(r"\('[^()]*\)")
 _PYTHON_BOOLEAN = re.compile(r"=\s*(True|False|TRUE|FALSE|yes|no|on|off)\s*(#|$)")
 _NULL = re.compile(r"=\s*(None|null|nil|~)\s*(#|$)")
 _NO_VALUE = re.compile(r"=\s*(#|$)")
 _BARE_DOT = re.compile(r"=\s*([+-]?)\.(\d+)")
 _BARE_TEXT = re.compile(r"^\s*(?P<key>[\w.-]+)\s*=\s*(?P<text>[A-Za-z_~./][^\s#\"']*)\s*(#|$)")
+_BACKSLASH = "in double quotes a backslash is written twice; single quotes take the text as it is"
 _YAML = re.compile(r"^\s*[\w.-]+\s*:(\s|$)")
 
 
@@ -73,7 +75,11 @@ def _syntax_problem(path: pathlib.Path, text: str, message: str) -> Problem:
     number = int(position["line"]) if position and position["line"] else len(text.rstrip("\n").split("\n"))
     line = lines[number - 1]
     what = message[: position.start()] if position else message
-    return Problem(f"{path}:{number}", f"is not TOML ({what[:1].lower()}{what[1:]})", syntax_fix(what, line))
+    fix = syntax_fix(what, line)
+    if not fix and position and not position["line"]:
+        fix = "the file ends too early: something is left open"
+    what = _TUPLE.sub(lambda names: "[" + ".".join(re.findall(r"'([^']*)'", names[0])) + "]", what)
+    return Problem(f"{path}:{number}", f"is not TOML ({what[:1].lower()}{what[1:]})", fix)
 
 
 def syntax_fix(message: str, line: str) -> str:
@@ -97,7 +103,8 @@ def _fix_by_message(message: str) -> str:
         "Cannot overwrite": "this key is already there: keep one of the two",
         "Illegal character '\\n'": "close the quotes on the same line",
         "Unterminated string": "close the quotes",
-        "Unescaped '\\'": "in double quotes a backslash is written twice; single quotes take the text as it is",
+        "Unescaped '\\'": _BACKSLASH,
+        "Invalid hex value": _BACKSLASH,
         "Unclosed array": 'close the list with "]"',
         "Unclosed inline table": 'close the table with "}" on the same line',
         "Expected ']' at the end of a table declaration": 'close the name of the table with "]"',

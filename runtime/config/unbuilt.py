@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.config.fields import leaves
+from runtime.config.fields import all_keys, leaves
 from runtime.config.places import Finding, dotted, key_of
 from runtime.config.schema import Config
 from runtime.config.sentences import shown
@@ -39,7 +39,7 @@ UNBUILT: Mapping[str, Unbuilt] = {
     "model.adapter.type": _only("training an adapter", "full"),
     "data.streaming": _only("streaming data", False),
     "data.batching": _only("packing samples into rows", "bucket", "pad"),
-    "data.tokens_per_batch": _only("batches by number of tokens", 0),
+    "data.tokens_per_batch": _only("batching by number of tokens", 0),
     "data.mixing": _only("mixing sources by weight", "concat"),
     "data.source.path": Unbuilt(
         "reading data sets of the hub", lambda path: not path.startswith("hf:"), "name a file, a glob or a folder"
@@ -56,7 +56,7 @@ UNBUILT: Mapping[str, Unbuilt] = {
     "sync.wire_dtype": _only("sending gradients in 8 bit", "auto", "float32", "bfloat16"),
     "sync.compression": _only("compressing gradients", "none"),
     "sync.every": _only("synchronising every few steps", 1),
-    "sync.staleness": _only("asynchronous updates", 0),
+    "sync.staleness": _only("updating asynchronously", 0),
     "eval.generate.metrics": Unbuilt(
         "one of these metrics", lambda metrics: set(metrics) <= {"exact_match"}, 'leave it at ["exact_match"]'
     ),
@@ -64,7 +64,6 @@ UNBUILT: Mapping[str, Unbuilt] = {
     "cluster.hosts": _only("training on several machines", ()),
     "cluster.remote_command": _only("training on several machines", "mlx-distributed"),
     "cluster.interface": _only("choosing a network interface", "auto"),
-    "cluster.env": Unbuilt("passing an environment on to other machines", lambda _: False, "leave [cluster.env] empty"),
     "cluster.auth": _only("authentication by certificates", "token"),
 }
 
@@ -76,5 +75,6 @@ def unbuilt_features(config: Config, rows: Mapping[str, Unbuilt] = UNBUILT) -> I
         key = key_of(path)
         row = next((by_key[key[:n]] for n in range(len(key), 0, -1) if key[:n] in by_key), None)
         if row is not None and not row.works(value):
-            fact = f"{row.what} ({dotted(path)} = {shown(value)}) is not built yet in this version"
+            asked = dotted(path) if key not in all_keys() else f"{dotted(path)} = {shown(value)}"  # no secret of env
+            fact = f"{row.what} ({asked}) is not built yet in this version"
             yield Finding(path, fact, row.instead)

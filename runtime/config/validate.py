@@ -71,6 +71,8 @@ def _finding(path: Path, value: Any, detail: Any) -> Finding:
         return _unknown(path, value)
     if detail["type"] == "value_error":
         return Finding(path, str(detail["ctx"]["error"]))
+    if detail["type"] == "string_too_short":
+        return Finding(path, "must not be empty")
     if key_of(path) in all_tables():
         return _no_table(path, value)
     kind, metadata = kind_at(path)
@@ -78,8 +80,11 @@ def _finding(path: Path, value: Any, detail: Any) -> Finding:
 
 
 def _no_table(path: Path, value: Any) -> Finding:
-    if key_of(path) in lists_of_tables() and not isinstance(path[-1], int):
-        fix = f"write [[{dotted(path)}]] in double brackets" if isinstance(value, dict) else ""
+    if key_of(path) in lists_of_tables():
+        name = f"[[{'.'.join(key_of(path))}]]"
+        if isinstance(path[-1], int):
+            return Finding(path, f"must be a table, got {shown(value)}", f"write one {name} for each")
+        fix = f"write {name} in double brackets" if isinstance(value, dict) else ""
         return Finding(path, f"must be a list of tables, got {shown(value)}", fix)
     keys = ", ".join(".".join(key) for key in likely_keys(key_of(path)))
     fix = f"did you mean {keys}?" if keys else f"its keys go under the header [{dotted(path)}]"

@@ -6,21 +6,23 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from runtime.config.load import Resolved
     from runtime.errors import ConfigError
 
-HELP = "check, show or begin a configuration"
+_Parser = TypeVar("_Parser", bound=argparse.ArgumentParser)
+
+HELP = "make, check or show a configuration"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the three subcommands."""
     commands = parser.add_subparsers(dest="config_command", required=True, metavar="check|show|new")
-    check = commands.add_parser("check", help="list everything that is wrong with a configuration")
+    check = _subcommand(commands, "check", "list everything that is wrong with a configuration")
     check.set_defaults(act=_check)
-    show = commands.add_parser("show", help="print every value and where it came from")
+    show = _subcommand(commands, "show", "print every value and where it came from")
     show.set_defaults(act=_show)
     for reader in (check, show):
         reader.add_argument("config", type=Path, metavar="CONFIG", help="a .toml file")
@@ -32,10 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="TABLE.KEY=VALUE",
             help="a value that counts instead of the file's (may be repeated)",
         )
-        reader.add_argument("--json", action="store_true", help="print JSON")
-    new = commands.add_parser("new", help="write a commented file with every key and its default")
+        reader.add_argument("--json", action="store_true", help="print JSON on stdout")
+    new = _subcommand(commands, "new", "write a commented file with every key and its default")
     new.set_defaults(act=_new)
-    new.add_argument("path", type=Path, nargs="?", default=Path("config.toml"), metavar="PATH", help="%(default)s")
+    new.add_argument(
+        "path", type=Path, nargs="?", default=Path("config.toml"), metavar="PATH", help="default: %(default)s"
+    )
+
+
+def _subcommand(commands: argparse._SubParsersAction[_Parser], name: str, help_line: str) -> _Parser:
+    return commands.add_parser(name, help=help_line, description=help_line)
 
 
 def run(args: argparse.Namespace) -> int:
