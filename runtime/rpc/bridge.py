@@ -2,8 +2,10 @@
 
 gRPC speaks asyncio; everything else here is trio. The asyncio loop runs *inside* the trio thread, in turns: a turn runs
 callbacks until the loop would block, then trio goes on. A selector that stops its loop instead of blocking makes that
-out of public API; trio watches the selector's own descriptor and the next timer. So no message changes threads: with
-the loop on its own thread each message crossed twice in each process, and a round trip took 0.75 ms instead of 0.45.
+out of public API; trio watches the selector's own descriptor and the next timer. So no message changes threads and
+none waits for the GIL: with the loop on its own thread each message crossed twice in each process (90 microseconds
+for two crossings, against 9 now; between two idle processes a round trip fell from 0.75 to 0.6 ms).
+The price: trio code that blocks its thread holds gRPC's callbacks up too. (Keep-alive pings have their own threads.)
 
 Rules that keep both worlds sane:
   A turn never runs code of a trio task, so turns do not nest; callbacks only reschedule trio tasks.
