@@ -48,6 +48,11 @@ class Feeder:
         self.served_ahead = 0
         """Batches that were ready when they were asked for."""
 
+    @property
+    def idle_batches(self) -> int:
+        """Batches that lie ready; at most `prefetch`."""
+        return len(self._ready)
+
     async def take(self, order: StepOrder, rank: Rank) -> Batch:
         """The rows of every shard that `order` gives to `rank`, and a guess at the orders to come.
 
