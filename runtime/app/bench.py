@@ -16,9 +16,10 @@ from runtime.checkpoint.writer import WriteCheckpoint
 from runtime.cluster.messages import CheckpointDone
 from runtime.collectives import Peer
 from runtime.data.feeder import Feeder
-from runtime.errors import MailboxFull
+from runtime.errors import MailboxFull, RunError
 from runtime.events import CheckpointFailed, CheckpointWritten, to_json
 from runtime.ids import ActorPath, Incarnation, Rank
+from runtime.supervision import Exited
 from runtime.trainer.device_thread import DeviceThread
 from runtime.trainer.engine import Pulse
 from runtime.trainer.trainer import Trainer
@@ -59,6 +60,8 @@ class Bench:
         self.peer: Peer | None = None
         self.feeder: Feeder | None = None
         self.trainer: Trainer | None = None
+        self.failure: RunError | None = None
+        """What an actor failed with that no restart of this process can cure."""
         self.done = trio.Event()
         """Set when the run is over, or the parent wants this process to stop."""
         self._contact: Contact | None = None
@@ -91,6 +94,8 @@ class Bench:
 
     def emit(self, said: object) -> None:
         """What this worker's actors and their supervisor say: to the coordinator or to the journal."""
+        if isinstance(said, Exited) and isinstance(said.exit.error, RunError):
+            self.failure = self.failure or said.exit.error
         match said:
             case CheckpointWritten() if self.trainer is not None:
                 size, seconds, digest = said.size_bytes, said.seconds, said.parameter_hash

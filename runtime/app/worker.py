@@ -22,7 +22,7 @@ from runtime.actors.child import Parent, Pipes, attached
 from runtime.app.exits import CANNOT_START, explained
 from runtime.config.load import load_config
 from runtime.config.schema import Config
-from runtime.errors import MlxdError
+from runtime.errors import GaveUp, MlxdError
 from runtime.ids import Rank
 from runtime.models.blas import load_blas
 from runtime.supervision import supervise
@@ -63,7 +63,10 @@ async def _on_device(pipes: Pipes, parent: Parent, rank: int, run_folder: Path, 
             bench = Bench(equipment, device, parent, Rank(rank), pipes.incarnation, run_folder)
             nursery.start_soon(bench.obey)
             nursery.start_soon(bench.beat)
-            await supervise(worker_tree(bench), path=bench.path, emit=bench.emit)
+            try:
+                await supervise(worker_tree(bench), path=bench.path, emit=bench.emit)
+            except GaveUp as gave_up:
+                raise bench.failure or gave_up from gave_up
             nursery.cancel_scope.cancel()
 
 
