@@ -65,9 +65,7 @@ def to_bfloat16(values: Floats, into: npt.NDArray[np.uint16]) -> None:
 
 def from_bfloat16(halves: npt.NDArray[np.uint16], into: Floats) -> None:
     """Widen bfloat16 bits to fp32, exactly."""
-    bits = into.view(np.uint32)
-    np.copyto(bits, halves)
-    np.left_shift(bits, 16, out=bits)
+    np.left_shift(halves, 16, out=into.view(np.uint32), dtype=np.uint32)
 
 
 def _upper_half(bits: npt.NDArray[np.uint32]) -> npt.NDArray[Any]:

@@ -84,7 +84,8 @@ class Fold:
                     self._adding = False
                     return False
             views, release = operand
-            self._push(views, self._terms[self._next].merges, borrowed=release is not None)
+            with np.errstate(over="ignore", invalid="ignore"):  # a gradient that is not finite is the voters' business
+                self._push(views, self._terms[self._next].merges, borrowed=release is not None)
             if release is not None:
                 release()
             with self._lock:

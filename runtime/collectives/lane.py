@@ -95,17 +95,9 @@ class Lane:
     def _run(self) -> None:
         channel = channel_to(self.address.target)
         try:
-            sender = self._connect(channel)
-            with self._lock:
-                self._sender = sender
-                if self._closed:
-                    sender.close()
-            sender.kick()  # for what came while there was nobody to kick
-            try:
-                sender.run()
-            finally:
-                self._sender = None
-                sender.dispose()
+            path = self._ask(channel)
+            if not (path and self._settings.shared_memory and self._by_shared_memory(path)):
+                self._carry("grpc", GrpcSender(channel, self._hello, self.peer, self._traffic))
         except (OSError, ProtocolError, grpc.RpcError, grpc.FutureCancelledError):
             pass  # refused, broken or closed: in every case the lane is over, as said below
         finally:
@@ -113,18 +105,35 @@ class Lane:
             self._traffic.outgoing_lost(self.peer, self.address.session)
             channel.close()
 
-    def _connect(self, channel: Any) -> Sender:
-        path = self._ask(channel)
-        if path and self._settings.shared_memory:
-            try:
-                sender = ShmSender(path, self._hello, self.peer, self._traffic, self._settings.slots)
-            except OSError:
-                self.kind = "grpc"  # the path is not of this host: the network it is
-            else:
-                self.kind = "shared memory"
-                return sender
-        self.kind = "grpc"
-        return GrpcSender(channel, self._hello, self.peer, self._traffic)
+    def _by_shared_memory(self, path: str) -> bool:
+        """Carry through shared memory until that ends; False if the path is not of this host."""
+        sender = ShmSender(self._hello, self.peer, self._traffic, self._settings.slots)
+        self._adopt(sender)
+        try:
+            sender.connect(path)
+        except OSError:
+            self._sender = None
+            sender.dispose()
+            return False
+        self._carry("shared memory", sender)
+        return True
+
+    def _carry(self, kind: str, sender: Sender) -> None:
+        self.kind = kind
+        self._adopt(sender)
+        sender.kick()  # for what came while there was nobody to kick
+        try:
+            sender.run()
+        finally:
+            self._sender = None
+            sender.dispose()
+
+    def _adopt(self, sender: Sender) -> None:
+        """From now on `close` reaches this sender; if it was called before, it does so now."""
+        with self._lock:
+            self._sender = sender
+            if self._closed:
+                sender.close()
 
     def _ask(self, channel: Any) -> str:
         """The peer's unix socket, or nothing. Raises grpc.RpcError if the peer is not there or is another one."""

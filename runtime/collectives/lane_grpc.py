@@ -30,11 +30,9 @@ CONNECT_SECONDS = 10.0
 _SERVER_THREADS = 64
 """Streams of 7 peers, as many broken ones that still wind up, and state transfers; threads start on demand."""
 
-OPTIONS = (
+OPTIONS = (  # frame sizes, read chunks, lookahead and unix sockets were measured and change nothing beyond the noise
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    ("grpc.http2.max_frame_size", 1 << 20),
-    ("grpc.http2.lookahead_bytes", 4 << 20),
     ("grpc.use_local_subchannel_pool", 1),  # a channel reopened after a failure must not inherit its backoff
     ("grpc.so_reuseport", 0),
 )

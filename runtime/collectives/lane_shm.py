@@ -32,6 +32,10 @@ from runtime.ids import Rank
 
 _GEOMETRY = struct.Struct("<II")
 _ACCEPTED = b"+"
+MOST_SLOTS = 255
+"""A slot's number travels back as one byte."""
+CONNECT_SECONDS = 10.0
+"""A listener that does not answer within this time is not used."""
 
 
 @dataclass(frozen=True)
@@ -66,27 +70,25 @@ def _map(descriptor: int, slots: Slots) -> list[Bytes]:
 class ShmSender:
     """The sending side; `run` works in the lane's thread until the connection ends or `close` is called."""
 
-    def __init__(self, path: str, hello: Hello, peer: Rank, traffic: Traffic, slots: Slots) -> None:
-        """Connects and hands over the memory; raises OSError when nobody fitting listens there."""
-        self._peer, self._traffic, self._session = peer, traffic, hello.target
+    def __init__(self, hello: Hello, peer: Rank, traffic: Traffic, slots: Slots) -> None:
+        self._hello, self._peer, self._traffic, self._geometry = hello, peer, traffic, slots
         self._socket = socket.socket(socket.AF_UNIX)
-        try:
-            self._slots = self._connect(path, hello, slots)
-        except BaseException:
-            self._socket.close()
-            raise
+        self._slots: list[Bytes] = []
         self._free = list(range(slots.count))
         self._wake = Wake()
 
-    def _connect(self, path: str, hello: Hello, slots: Slots) -> list[Bytes]:
+    def connect(self, path: str) -> None:
+        """Call a listener and hand over the memory; raises OSError when nobody fitting listens there."""
+        slots = self._geometry
+        self._socket.settimeout(CONNECT_SECONDS)
         self._socket.connect(path)
         descriptor = memory_file(slots.count * slots.size_bytes)
-        opening = hello.pack() + _GEOMETRY.pack(slots.count, slots.size_bytes)
+        opening = self._hello.pack() + _GEOMETRY.pack(slots.count, slots.size_bytes)
         socket.send_fds(self._socket, [opening], [descriptor])
-        mapped = _map(descriptor, slots)
+        self._slots = _map(descriptor, slots)
         if self._socket.recv(1) != _ACCEPTED:
             raise ConnectionRefusedError(f"rank {self._peer} refused the shared-memory lane")
-        return mapped
+        self._socket.settimeout(None)
 
     def run(self) -> None:
         """Carry messages until the connection ends; raises OSError when the other side broke it."""
@@ -109,11 +111,11 @@ class ShmSender:
 
     def _send(self, outgoing: Outgoing) -> None:
         slot = self._free.pop()
-        outgoing.write(self._slots[slot][: outgoing.payload_bytes])
         try:
+            outgoing.write(self._slots[slot][: outgoing.payload_bytes])
             self._socket.sendall(outgoing.header.pack(slot))
-        except OSError:
-            self._traffic.outgoing_lost(self._peer, self._session)  # before `done`: what was not sent must still count
+        except BaseException:
+            self._traffic.outgoing_lost(self._peer, self._hello.target)  # before `done`: it was not sent
             raise
         finally:
             outgoing.done()
@@ -215,7 +217,8 @@ class ShmListener:
         try:
             hello = Hello.unpack(opening[:HELLO_BYTES]).check(self._traffic.run, self._session)
             slots = Slots(*_GEOMETRY.unpack(opening[HELLO_BYTES:]))
-            if len(descriptors) != 1 or os.fstat(descriptors[0]).st_size < slots.count * slots.size_bytes:
+            size_bytes = os.fstat(descriptors[0]).st_size if len(descriptors) == 1 else 0
+            if not 0 < slots.count * slots.size_bytes <= size_bytes or slots.count > MOST_SLOTS:
                 raise ProtocolError(f"rank {hello.rank} shares less memory than it says")  # reading it would be SIGBUS
             mapped = _map(os.dup(descriptors[0]), slots)
         finally:

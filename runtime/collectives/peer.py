@@ -121,6 +121,7 @@ class Peer:
             reduction.begin()
             reduction.wait()
         finally:
+            reduction.end()
             self._traffic.finish(reduction, time.perf_counter() - began)
         return out
 

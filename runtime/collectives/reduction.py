@@ -18,7 +18,7 @@ from runtime.collectives.codec import Bytes, Floats, WireDtype, decode, encode
 from runtime.collectives.exchange import Phase, Schedule, Term, Transfer
 from runtime.collectives.fold import Fold, Release, Scratch
 from runtime.collectives.frame import Header
-from runtime.errors import MlxdError, PeerLost, ProtocolError
+from runtime.errors import Aborted, MlxdError, PeerLost, ProtocolError
 from runtime.flow import Node
 from runtime.ids import Rank
 
@@ -55,9 +55,10 @@ class Outgoing:
             encode(self.views[0], wire, into)
         else:
             total = into.view(np.float32) if wire is WireDtype.FLOAT32 else np.empty(self.header.count, np.float32)
-            np.add(self.views[0], self.views[1], out=total)
-            for view in self.views[2:]:
-                np.add(total, view, out=total)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is the voters' business
+                np.add(self.views[0], self.views[1], out=total)
+                for view in self.views[2:]:
+                    np.add(total, view, out=total)
             if wire is not WireDtype.FLOAT32:
                 encode(total, wire, into)
 
@@ -122,6 +123,12 @@ class Reduction:
             if self._error is not None:
                 raise self._error
 
+    def end(self) -> None:
+        """Return when no thread touches the arrays any more; gives the exchange up if it is not complete."""
+        self.fail(Aborted(f"the exchange of step {self.plan.step} was left"))
+        with self._changed:
+            self._changed.wait_for(lambda: not self._active)
+
     def fail(self, error: MlxdError) -> None:
         """Give up: `wait` raises `error` as soon as no thread touches the arrays; later messages are discarded."""
         with self._changed:
@@ -177,6 +184,9 @@ class Reduction:
         except ProtocolError as error:
             release()
             self.fail(error)
+        except BaseException as error:  # of the lane's thread, which ends; the waiting thread must hear of it
+            self.fail(ProtocolError(f"a message of rank {source} could not be added: {error!r}"))
+            raise
         finally:
             with self._changed:
                 self._awaited[source] -= 1

@@ -120,3 +120,15 @@ def test_parts_that_do_not_fit_the_plan_are_refused_before_anything_is_sent() ->
             peer.all_reduce(plan, {node: flat}, out=flat)
         with pytest.raises(ValueError, match="takes no part"):
             peer.all_reduce(peers.plan([1, 1]), {}, out=flat)
+
+
+@pytest.mark.parametrize("wire", list(WireDtype))
+def test_what_is_not_finite_arrives_everywhere_and_breaks_nothing(wire: WireDtype) -> None:
+    leaves = [leaf.copy() for leaf in gradients(1_000)]
+    leaves[0][[3, 500, 700]] = np.inf, np.inf, np.nan
+    leaves[1][3] = -np.inf
+    leaves[2][900] = leaves[3][900] = np.finfo(np.float32).max
+    with group(2, wire=wire) as peers, np.errstate(over="ignore", invalid="ignore"):
+        results = peers.all_reduce(peers.plan([0, 1, 0, 1, 0, 1, 0, 1]), leaves)
+    assert results[0].tobytes() == results[1].tobytes()
+    assert list(np.flatnonzero(~np.isfinite(results[0]))) == [3, 500, 700, 900]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from runtime.collectives.frame import Address, Header, Hello, run_hash
 from runtime.collectives.lane_grpc import HELLO_KEY, SERVICE, channel_to, identity, unary
 from runtime.collectives.lane_shm import ShmListener, ShmSender, Slots, memory_file
 from runtime.collectives.traffic import Traffic
-from runtime.errors import RunError
+from runtime.errors import Aborted, RunError
 from runtime.ids import Generation, Rank, RunId, Step
 from runtime.rpc.library import grpc
 from tests.integration.collectives.group import GUARD_SECONDS, RUN, gradients, group
@@ -32,7 +34,8 @@ def test_a_listener_with_a_path_removes_it_and_carries_as_well() -> None:
     traffic = Traffic(HASH, Rank(0))
     listener = ShmListener(traffic, SESSION, abstract=False)
     folder = Path(listener.path).parent
-    sender = ShmSender(listener.path, HELLO, Rank(0), Traffic(HASH, Rank(1)), Slots(2, 64))
+    sender = ShmSender(HELLO, Rank(0), Traffic(HASH, Rank(1)), Slots(2, 64))
+    sender.connect(listener.path)
     thread = threading.Thread(target=sender.run)
     thread.start()
     sender.kick()
@@ -49,10 +52,12 @@ def test_a_listener_with_a_path_removes_it_and_carries_as_well() -> None:
 def test_a_caller_of_another_run_or_for_another_life_is_refused(hello: Hello) -> None:
     traffic = Traffic(HASH, Rank(0))
     listener = ShmListener(traffic, SESSION)
+    sender = ShmSender(hello, Rank(0), traffic, Slots(2, 64))
     try:
         with pytest.raises(OSError, match=r"refused|reset|pipe"):
-            ShmSender(listener.path, hello, Rank(0), traffic, Slots(2, 64))
+            sender.connect(listener.path)
     finally:
+        sender.dispose()
         traffic.close()
         listener.close()
 
@@ -73,10 +78,14 @@ def test_less_memory_than_promised_no_memory_and_nonsense_are_refused() -> None:
     traffic = Traffic(HASH, Rank(0))
     listener = ShmListener(traffic, SESSION)
     small = memory_file(64)
-    geometry = (2).to_bytes(4, "little") + (64).to_bytes(4, "little")
+
+    def geometry(count: int) -> bytes:
+        return count.to_bytes(4, "little") + (64).to_bytes(4, "little")
+
     try:
-        assert closed_by(listener, HELLO.pack() + geometry, [small])
-        assert closed_by(listener, HELLO.pack() + geometry, [])
+        assert closed_by(listener, HELLO.pack() + geometry(2), [small])
+        assert closed_by(listener, HELLO.pack() + geometry(0), [small])
+        assert closed_by(listener, HELLO.pack() + geometry(1), [])
         assert closed_by(listener, b"GET / HTTP/1.1", [])
     finally:
         os.close(small)
@@ -88,7 +97,8 @@ def test_less_memory_than_promised_no_memory_and_nonsense_are_refused() -> None:
 def test_a_header_that_points_outside_its_memory_ends_the_lane(slot: int, count: int) -> None:
     traffic = Traffic(HASH, Rank(0))
     listener = ShmListener(traffic, SESSION)
-    sender = ShmSender(listener.path, HELLO, Rank(0), traffic, Slots(2, 64))
+    sender = ShmSender(HELLO, Rank(0), traffic, Slots(2, 64))
+    sender.connect(listener.path)
     header = Header(Phase.ALL_GATHER, WireDtype.FLOAT32, Generation(1), Step(1), HASH, count, 0, 0, 0, count)
     sender._socket.sendall(header.pack(slot))
     sender.run()
@@ -146,6 +156,23 @@ def test_a_stream_of_a_stranger_and_nonsense_in_a_stream_end_it() -> None:
             assert call(iter([b"nonsense"]), metadata=((HELLO_KEY, hello.pack()),), timeout=GUARD_SECONDS) == b""
         finally:
             channel.close()
+
+
+def test_a_peer_that_accepts_and_never_answers_does_not_hold_up_a_new_membership() -> None:
+    with group(2) as peers, socket.socket(socket.AF_UNIX) as frozen:
+        frozen.bind("\0mlxd-test-frozen" if sys.platform == "linux" else tempfile.mktemp(prefix="mlxd-"))
+        frozen.listen(1)
+        listener = peers.peers[1]._listener
+        assert listener is not None
+        original, listener.path = listener.path, frozen.getsockname()
+        if isinstance(listener.path, bytes):
+            listener.path = listener.path.decode()
+        alone = peers.start(0, peers.plan([0, 1]), gradients(100))
+        with frozen.accept()[0]:
+            peers.adopt([0])
+            assert isinstance(alone.exception(GUARD_SECONDS), Aborted)
+            assert peers.peers[0].lanes == {}
+        listener.path = original
 
 
 def test_a_port_in_use_is_said_to_be_so() -> None:
