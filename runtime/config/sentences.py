@@ -50,6 +50,8 @@ def shown(value: Any) -> str:
         text = "[" + ", ".join(shown(element) for element in value) + "]"
     elif isinstance(value, bool):
         text = str(value).lower()
+    elif isinstance(value, int) and value.bit_length() > 128:
+        text = hex(value)  # str() refuses numbers of thousands of digits
     else:
         text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 4].rstrip() + " ..."
@@ -135,6 +137,7 @@ def _repair_number(value: float, plain: list[tuple[Any, str]]) -> str:
             return f'write "{value}"'
         if kind is float and limits.endswith((" <= 1", " < 1")) and 2 <= value <= 100:
             return f"{value:g} % is written {value / 100:g}"
-        if isinstance(value, float) and value.is_integer() and kind is int:
+        integers = kind is int or any(isinstance(choice, int) for choice in get_args(kind))
+        if isinstance(value, float) and value.is_integer() and integers:
             return f"write {int(value)}"
     return ""
