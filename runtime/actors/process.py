@@ -10,9 +10,10 @@ cancelled, it sends SIGKILL at once. It ends when waitpid says so, and then noth
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import trio
 
@@ -87,6 +88,10 @@ class FrameHooks:
         """The child says something of a named kind."""
 
 
+Replacement: TypeAlias = Callable[[Incarnation], Spawned | None]
+"""Gives a living process that was started ahead and already told who it is, or None when there is none."""
+
+
 class ProcessActor:
     """Actor body that runs `spec` as a child process; its inbox takes Orders. One object serves every incarnation.
 
@@ -94,9 +99,13 @@ class ProcessActor:
     in words and the child's last output.
     """
 
-    def __init__(self, spec: ProcessSpec, hooks: FrameHooks | None = None) -> None:
+    def __init__(
+        self, spec: ProcessSpec, hooks: FrameHooks | None = None, *, replacement: Replacement | None = None
+    ) -> None:
+        """`replacement` may hand out a process that was started ahead, for every incarnation but the first."""
         self.spec = spec
         self.hooks = hooks or FrameHooks()
+        self._replacement = replacement
 
     @property
     def stop_budget_seconds(self) -> float:
@@ -106,7 +115,9 @@ class ProcessActor:
     async def __call__(self, ctx: Context[Order]) -> None:
         """One incarnation of the process; see the class."""
         spec = self.spec
-        child = await spawn(spec.argv, spec.env, spec.folder, ctx.incarnation)
+        child = self._replacement(ctx.incarnation) if self._replacement and ctx.incarnation > 1 else None
+        if child is None:
+            child = await spawn(spec.argv, spec.env, spec.folder, ctx.incarnation)
         await _Run(spec, self.hooks, ctx, child).run()
 
 

@@ -24,8 +24,9 @@ class Pids(FrameHooks):
         print(frame.body["pid"], flush=True)
 
 
-async def main(mode: str, watch: str, log: str) -> None:
+async def main(*args: str) -> None:
     """Supervise until killed."""
+    mode, watch, log = args
     argv = (sys.executable, "-P", "-m", "tests.support.actor_child", mode, "--watch", watch)
     actor = ProcessActor(ProcessSpec(argv, Path(log)), Pids())
     await supervise(Supervisor(SupervisorSpec((ChildSpec("child", actor),))), path="run", emit=lambda event: None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import trio
 
 from runtime.actors import Address, Beat, Fact, FrameHooks, Hello, Order, ProcessActor, ProcessSpec, Report, Source
+from runtime.errors import GaveUp
 from runtime.supervision import Backoff, ChildSpec, Restart, Supervisor, SupervisorSpec, supervise
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +83,27 @@ class Supervised:
         """Until it ends; raises what the supervisor raises."""
         with trio.fail_after(GUARD_SECONDS):
             await supervise(self.root, path="run", emit=self.listener)
+
+    async def until_it_gives_up(self, provoke: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint) -> GaveUp:
+        """Run, call `provoke` once the child is up, and return what the supervisor gives up with."""
+
+        async def provoke_when_up() -> None:
+            await self.listener.wait_for(Hello)
+            await provoke()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(provoke_when_up)
+            try:
+                await self.run()
+            except GaveUp as gave_up:
+                nursery.cancel_scope.cancel()
+                return gave_up
+        raise AssertionError("it ended without giving up")
+
+    async def kill_after_its_first_beat(self) -> None:
+        """SIGKILL to the child, not to its group."""
+        await self.listener.wait_for(Beat)
+        os.kill(self.pid, signal.SIGKILL)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

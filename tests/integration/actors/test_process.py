@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,12 +60,7 @@ async def test_a_child_is_ready_with_its_hello_obeys_orders_and_ends_well_when_a
 async def test_an_exit_code_is_told_in_words_with_the_last_output(tmp_path: Path) -> None:
     listener = Listener()
     child = Supervised(process_spec("exit_with", tmp_path), listener)
-    with pytest.raises(ExceptionGroup) as caught:
-        async with child.running():
-            await child.address.ref.tell(Order("exit", {"code": 3}))
-            await listener.wait_for(Exited)
-    (error,) = caught.value.exceptions
-    assert isinstance(error, GaveUp)
+    error = await child.until_it_gives_up(lambda: child.address.ref.tell(Order("exit", {"code": 3})))
     assert "run/child failed: exit code 3" in str(error)
     assert error.tail == "last words\n"
     assert isinstance(error.__cause__, ProcessExit)
@@ -76,22 +72,16 @@ async def test_a_fatal_exit_code_is_not_restarted(tmp_path: Path) -> None:
     listener = Listener()
     spec = process_spec("exit_with", tmp_path, fatal_codes=frozenset({2}))
     child = Supervised(spec, listener, intensity=3, fatal=(FatalExit,))
-    with pytest.raises(ExceptionGroup) as caught:
-        async with child.running():
-            await child.address.ref.tell(Order("exit", {"code": 2}))
-            await listener.wait_for(Exited)
-    assert caught.group_contains(GaveUp, match="no restart cures: exit code 2")
+    error = await child.until_it_gives_up(lambda: child.address.ref.tell(Order("exit", {"code": 2})))
+    assert "no restart cures: exit code 2" in str(error)
     assert listener.all(RestartPlanned) == []
 
 
 async def test_a_child_that_crashes_leaves_its_traceback(tmp_path: Path) -> None:
     listener = Listener()
     child = Supervised(process_spec("crash", tmp_path), listener)
-    with pytest.raises(ExceptionGroup):
-        async with child.running():
-            await child.address.ref.tell(Order("fly"))
-            await listener.wait_for(Exited)
-    assert listener.all(Exited)[0].exit.tail.endswith("ValueError: cannot fly\n")
+    error = await child.until_it_gives_up(lambda: child.address.ref.tell(Order("fly")))
+    assert error.tail.endswith("ValueError: cannot fly\n")
 
 
 async def test_a_child_that_cannot_start_shows_its_output_and_is_no_crash_loop(tmp_path: Path) -> None:
@@ -103,13 +93,13 @@ async def test_a_child_that_cannot_start_shows_its_output_and_is_no_crash_loop(t
 
 async def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
     child = Supervised(ProcessSpec((str(tmp_path / "nothing"),), tmp_path / "log"), Listener())
-    with pytest.raises(GaveUp, match="run/child could not start: cannot start .*nothing: No such file"):
+    with pytest.raises(GaveUp, match=r"run/child could not start: cannot start .*nothing: No such file"):
         await child.run()
 
 
 async def test_a_child_that_never_says_hello_is_killed_at_the_start_limit(tmp_path: Path) -> None:
     child = Supervised(process_spec("mute", tmp_path), Listener(), start_seconds=0.2)
-    with pytest.raises(GaveUp, match="run/child could not start: not ready within 0.2 s"):
+    with pytest.raises(GaveUp, match=r"run/child could not start: not ready within 0.2 s"):
         await child.run()
 
 
@@ -146,12 +136,7 @@ async def test_a_flood_of_output_blocks_nobody_and_only_its_end_is_kept(tmp_path
 async def test_the_tail_of_a_killed_child_is_bounded(tmp_path: Path) -> None:
     listener = Listener()
     child = Supervised(process_spec("flood", tmp_path), listener)
-    with pytest.raises(ExceptionGroup):
-        async with child.running():
-            await listener.wait_for(Beat)
-            os.kill(child.pid, signal.SIGKILL)
-            await listener.wait_for(Exited)
-    tail = listener.all(Exited)[0].exit.tail
+    tail = (await child.until_it_gives_up(child.kill_after_its_first_beat)).tail
     assert len(tail) == 16 * 1024
     assert tail.splitlines()[-1].startswith(("out 3999", "err 3999"))
 
@@ -160,12 +145,8 @@ async def test_a_log_that_cannot_be_written_costs_the_log_and_not_the_child(tmp_
     (tmp_path / "logs").write_text("a file where a folder should be")
     listener = Listener()
     child = Supervised(process_spec("flood", tmp_path), listener)
-    with pytest.raises(ExceptionGroup):
-        async with child.running():
-            await listener.wait_for(Beat)
-            os.kill(child.pid, signal.SIGKILL)
-            await listener.wait_for(Exited)
-    assert "child.log is incomplete: " in listener.all(Exited)[0].exit.tail
+    error = await child.until_it_gives_up(child.kill_after_its_first_beat)
+    assert "child.log is incomplete: " in error.tail
 
 
 async def test_a_deaf_child_is_killed_at_the_end_of_the_ladder(tmp_path: Path) -> None:
@@ -184,7 +165,7 @@ async def test_a_child_that_reads_no_orders_can_still_be_stopped(tmp_path: Path)
     async with child.running():
         await listener.wait_for(Report)
         os.kill(child.pid, signal.SIGSTOP)
-        with pytest.raises(MailboxFull):
+        with suppress(MailboxFull):
             while True:  # until the pipe, the outbox and the mailbox are full
                 child.address.ref.try_tell(Order("more", {"pad": "x" * 60_000}))
                 await trio.lowlevel.checkpoint()
@@ -230,16 +211,12 @@ async def test_what_a_child_started_goes_with_it(tmp_path: Path) -> None:
 async def test_what_a_killed_child_started_goes_with_it(tmp_path: Path) -> None:
     listener = Listener()
     child = Supervised(process_spec("grandchild", tmp_path), listener)
-    with pytest.raises(ExceptionGroup):
-        async with child.running():
-            grandchild = (await listener.wait_for(Report)).body["pid"]
-            os.kill(child.pid, signal.SIGKILL)
-            await listener.wait_for(Exited)
-    await trio.to_thread.run_sync(_wait_gone, grandchild)
+    await child.until_it_gives_up(child.kill_after_its_first_beat)
+    await trio.to_thread.run_sync(_wait_gone, listener.all(Report)[0].body["pid"])
 
 
 async def test_a_child_that_writes_no_frames_is_killed_and_said_so(tmp_path: Path) -> None:
-    with pytest.raises(GaveUp, match="run/child failed: broke the frame protocol .a frame of 4294967295 bytes"):
+    with pytest.raises(GaveUp, match=r"run/child failed: broke the frame protocol .a frame of 4294967295 bytes"):
         await Supervised(process_spec("babble", tmp_path), Listener()).run()
 
 
@@ -282,9 +259,10 @@ async def test_a_child_that_cannot_be_killed_is_given_up_after_a_bounded_wait(tm
     spec = process_spec("obey", tmp_path, reap_seconds=0.05)
     mortal = await spawn(spec.argv, spec.env, None, 1)
     immortal = Immortal(mortal.process, mortal.frames, mortal.orders)
-    with trio.fail_after(GUARD_SECONDS), pytest.raises(ProcessExit, match=r"still there 0.05 s after SIGKILL"):
-        ctx: Context[Order] = Context("run/child", on_ready=lambda value: scope.cancel())
-        with trio.CancelScope() as scope:
+    scope = trio.CancelScope()
+    ctx: Context[Order] = Context("run/child", on_ready=lambda value: scope.cancel())
+    with trio.fail_after(GUARD_SECONDS), scope:
+        with pytest.raises(ProcessExit, match=r"still there 0.05 s after SIGKILL"):
             await process._Run(spec, FrameHooks(), ctx, immortal).run()
     mortal.signal_group(signal.SIGKILL)
     await mortal.process.wait()
