@@ -12,6 +12,7 @@ from runtime.actors.child import Parent
 from runtime.actors.ref import Address
 from runtime.app.equipment import Equipment
 from runtime.app.reports import as_event
+from runtime.app.words import COORDINATOR
 from runtime.checkpoint.writer import WriteCheckpoint
 from runtime.cluster.messages import CheckpointDone
 from runtime.collectives import Peer
@@ -25,7 +26,6 @@ from runtime.trainer.engine import Pulse
 from runtime.trainer.trainer import Trainer
 
 BEAT_SECONDS = 1.0
-COORDINATOR = "coordinator"
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ import trio
 from runtime import events as facts
 from runtime.actors import tether
 from runtime.actors.child import Parent, Pipes, attached
-from runtime.app.coordinator_words import FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
 from runtime.app.exits import explained
 from runtime.app.positions import point_from_json, point_to_json, position_from_json, position_to_json
 from runtime.app.rates import rate_of
+from runtime.app.words import FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
 from runtime.cluster.coordinator import Coordinator
 from runtime.cluster.core import Core
 from runtime.cluster.messages import RestorePoint

@@ -16,8 +16,8 @@ from runtime.actors import Context, Exit, FatalExit, FrameHooks
 from runtime.actors.frames import Beat, Fact, Hello, Order, Report
 from runtime.actors.process import Source
 from runtime.actors.ref import Address
-from runtime.app.coordinator_words import FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
 from runtime.app.reports import as_event
+from runtime.app.words import COORDINATOR, FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
 from runtime.cluster.detector import HangDetector
 from runtime.errors import ActorError
 from runtime.events import from_json
@@ -139,7 +139,7 @@ class Root:
             self._contact = {**body, "token": self.briefing.token, "run_id": self.briefing.run_id}
         if self._contact is not None:
             for address in [to] if to is not None else list(self._workers.values()):
-                _tell(address, Order("coordinator", self._contact))
+                _tell(address, Order(COORDINATOR, self._contact))
 
 
 class _WorkerHooks(FrameHooks):

@@ -11,10 +11,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from runtime.actors import FatalExit, ProcessActor, ProcessSpec
+from runtime.actors import FatalExit, Order, ProcessActor, ProcessSpec
+from runtime.actors.spare import SpareShelf
+from runtime.actors.spawn import Spawned
 from runtime.app.exits import CANNOT_START, UNRECOVERABLE
 from runtime.app.root import Root
+from runtime.app.words import ASSUME
 from runtime.config.schema import Config
+from runtime.ids import Incarnation
 from runtime.supervision import Backoff, ChildSpec, Restart, Strategy, Supervisor, SupervisorSpec
 
 START_SECONDS = 120.0
@@ -32,7 +36,8 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
         period_seconds=policy.period_s,
         backoff=backoff,
     )
-    node = Supervisor(limits(tuple(_worker(root, config, run_folder, rank, workers) for rank in range(workers))))
+    shelf = _spares(root, config, run_folder, workers)
+    node = Supervisor(limits(tuple(_worker(root, config, run_folder, rank, workers, shelf) for rank in range(workers))))
     root.node = node
     coordinator = ProcessActor(
         ProcessSpec(
@@ -48,6 +53,7 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
             (
                 ChildSpec("journal", root.sync_journal),
                 ChildSpec("watch", root.watch),
+                ChildSpec("spares", shelf),
                 ChildSpec(
                     "coordinator",
                     coordinator,
@@ -62,7 +68,16 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
     )
 
 
-def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: int) -> ChildSpec:
+def _spares(root: Root, config: Config, run_folder: Path, workers: int) -> SpareShelf:
+    """Worker processes without a rank, their imports done."""
+    words = ("--rank", "-1", "--run-folder", str(run_folder), "--workers-here", str(workers))
+    spec = ProcessSpec(
+        _command("runtime.app.worker", *words), run_folder / "logs" / "spare.log", env=dict(config.cluster.env)
+    )
+    return SpareShelf(spec, config.supervision.spare)
+
+
+def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: int, shelf: SpareShelf) -> ChildSpec:
     words = ("--rank", str(rank), "--run-folder", str(run_folder), "--workers-here", str(workers))
     spec = ProcessSpec(
         _command("runtime.app.worker", *words),
@@ -71,7 +86,14 @@ def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: in
         term_after_seconds=config.supervision.shutdown_s,
         fatal_codes=frozenset({UNRECOVERABLE, CANNOT_START}),
     )
-    actor = ProcessActor(spec, root.worker_hooks(rank))
+
+    def replacement(incarnation: Incarnation) -> Spawned | None:
+        spare = shelf.take()
+        if spare is not None:
+            spare.orders.put(Order(ASSUME, {"rank": rank, "incarnation": incarnation}))
+        return spare
+
+    actor = ProcessActor(spec, root.worker_hooks(rank), replacement=replacement)
     return ChildSpec(
         f"worker-{rank}",
         actor,

@@ -12,55 +12,77 @@ import os
 import socket
 import sys
 import traceback
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import trio
+from setproctitle import setproctitle
 
 from runtime.actors import root_cause, tether
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.app.exits import CANNOT_START, explained
+from runtime.app.words import ASSUME
 from runtime.config.load import load_config
 from runtime.config.schema import Config
 from runtime.errors import GaveUp, MlxdError
-from runtime.ids import Rank
+from runtime.ids import Incarnation, Rank
 from runtime.models.blas import load_blas
 from runtime.supervision import supervise
+
+
+@dataclass(frozen=True)
+class _Self:
+    """Who this process is. A spare learns it from its first order."""
+
+    rank: Rank
+    incarnation: Incarnation
 
 
 async def _work(pipes: Pipes, rank: int, run_folder: Path, workers_here: int) -> None:
     info = {"host": socket.gethostname(), "rank": str(rank)}
     async with attached(pipes, info) as parent:
         try:
-            await _on_device(pipes, parent, rank, run_folder, workers_here)
+            await _on_device(_Self(Rank(rank), pipes.incarnation), parent, run_folder, workers_here)
         except trio.Cancelled:
             raise
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
 
 
-async def _on_device(pipes: Pipes, parent: Parent, rank: int, run_folder: Path, workers_here: int) -> None:
+async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here: int) -> None:
     config = load_config(run_folder / "config.toml")
     load_blas(blas_threads(config, workers_here))
     # Everything below imports mlx, which must find the fast BLAS in place.
     from runtime.app.bench import Bench
     from runtime.app.equipment import prepare
     from runtime.app.worker_tree import worker_tree
+    from runtime.models.device import DeviceKind, default_kind
     from runtime.trainer.device_thread import open_device_thread
 
-    parent.beat(0, "load")
+    is_spare = who.rank < 0
     async with open_device_thread() as device:
+        equipment = None
+        if is_spare:
+            if default_kind() is DeviceKind.CPU:  # elsewhere the model's memory belongs to those who train
+                equipment = await device.run(prepare, config, run_folder, who.rank)
+            found = await _called_up(parent)
+            if found is None:
+                return
+            who = found
+        parent.beat(0, "load")
         try:
-            equipment = await device.run(prepare, config, run_folder, rank)
+            if equipment is None:
+                equipment = await device.run(prepare, config, run_folder, who.rank)
         except MlxdError:
             raise
         except Exception:  # a first start that fails is no crash loop: say everything, and end the run
-            if pipes.incarnation > 1:
+            if who.incarnation > 1:
                 raise
             traceback.print_exc()
             sys.exit(CANNOT_START)
         async with trio.open_nursery() as nursery:
-            bench = Bench(equipment, device, parent, Rank(rank), pipes.incarnation, run_folder)
+            bench = Bench(equipment, device, parent, who.rank, who.incarnation, run_folder)
             nursery.start_soon(bench.obey)
             nursery.start_soon(bench.beat)
             try:
@@ -68,6 +90,18 @@ async def _on_device(pipes: Pipes, parent: Parent, rank: int, run_folder: Path, 
             except GaveUp as gave_up:
                 raise bench.failure or gave_up from gave_up
             nursery.cancel_scope.cancel()
+
+
+async def _called_up(parent: Parent) -> _Self | None:
+    """Whose place this spare takes; None when it was never needed."""
+    async for order in parent.orders:
+        if order.kind == ASSUME:
+            rank, incarnation = Rank(int(order.body["rank"])), Incarnation(int(order.body["incarnation"]))
+            setproctitle(
+                f"{sys.executable} -m runtime.app.worker --rank {rank} --incarnation {incarnation} (was spare)"
+            )
+            return _Self(rank, incarnation)
+    return None
 
 
 def blas_threads(config: Config, workers_here: int) -> int:

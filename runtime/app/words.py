@@ -1,4 +1,4 @@
-"""The kinds of orders and reports between the root and the coordinator's process, which do not import each other."""
+"""The kinds of orders and reports between the root and its children, which do not import each other."""
 
 SERVE = "serve"
 """Order: begin, with a `Briefing`."""
@@ -12,3 +12,7 @@ POINT = "point"
 """Report: a checkpoint that everybody may be restored from."""
 FINISHED = "finished"
 """Report: outcome and reason."""
+COORDINATOR = "coordinator"
+"""Order to a worker: join there."""
+ASSUME = "assume"
+"""Order to a spare: be this rank and incarnation."""
