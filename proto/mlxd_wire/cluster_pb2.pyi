@@ -613,6 +613,26 @@ class Order(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     GENERATION_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -624,6 +644,7 @@ class Order(_message.Message):
     REST_FIELD_NUMBER: _builtins.int
     CHECKPOINT_RANK_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     state: _builtins.int
     cursor: _builtins.int
@@ -642,6 +663,8 @@ class Order(_message.Message):
     def rest(self) -> Global___Rest: ...
     @_builtins.property
     def hold(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     def __init__(
         self,
         *,
@@ -656,10 +679,11 @@ class Order(_message.Message):
         rest: Global___Rest | None = ...,
         checkpoint_rank: _builtins.int = ...,
         hold: _abc.Iterable[_builtins.int] | None = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluate", b"evaluate", "rest", b"rest", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_rank", b"checkpoint_rank", "counters", b"counters", "cursor", b"cursor", "evaluate", b"evaluate", "generation", b"generation", "hold", b"hold", "members", b"members", "rest", b"rest", "state", b"state", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_rank", b"checkpoint_rank", "counters", b"counters", "cursor", b"cursor", "evaluate", b"evaluate", "generation", b"generation", "hold", b"hold", "members", b"members", "metrics", b"metrics", "rest", b"rest", "state", b"state", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["step", "evaluate", "rest"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ class Bench:
     ) -> None:
         self.equipment, self.device, self.parent = equipment, device, parent
         self.rank, self.incarnation, self.run_folder = rank, incarnation, run_folder
+        self.config_hash = hashlib.blake2b((run_folder / "config.toml").read_bytes(), digest_size=8).hexdigest()
         self.path = ActorPath(f"run/node/worker-{rank}")
         self.writer: Address[WriteCheckpoint] = Address(f"{self.path}/writer", 1)
         self.pulse = Pulse(self._tell_pulse)

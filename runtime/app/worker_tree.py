@@ -86,12 +86,12 @@ class _WriterDesk:
         provenance = Provenance(
             run=bench.run_folder.name,
             architecture=str(bench.equipment.loaded.config["model_type"]),
-            config_hash="",
+            config_hash=bench.config_hash,
             optimizer=config.optim.name,
             generation=order.generation,
             ranks=tuple(member.rank for member in order.members),
         )
-        await bench.writer.ref.tell(WriteCheckpoint(snapshot, provenance))
+        await bench.writer.ref.tell(WriteCheckpoint(snapshot, provenance, order.metrics))
 
 
 async def _trainer(ctx: Context[None], bench: Bench) -> None:

@@ -13,6 +13,7 @@ published before anybody is told, so that the journal never knows less than a wo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from runtime import events as facts
 from runtime.cluster.ballot import Ballot, RateOf, advance, committed_fact
@@ -86,7 +87,7 @@ class Core:
         self.roster = Membership(Generation(generation))
         self.ballot: Ballot | None = None
         self.evaluation: Evaluation | None = None
-        self.evaluated_at = -1
+        self.evaluated_at, self.metrics = -1, dict[str, float]()
         self.samples_in_epoch, self.fingerprint = 0, ""
         self.stop_asked = ""
         self.step_since = 0.0
@@ -312,11 +313,13 @@ class Core:
     def _order(self, work: Work, now: float) -> None:
         """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
         at, roster, writer = self.at, self.roster, -1
-        if self.saves.wanted and self.saves.writing is None and roster.active:
+        evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
+        if self.saves.wanted and self.saves.writing is None and roster.active and not evaluating:
             writer = roster.active[0]
             self.saves.begin(at, Rank(writer), now)
             self._publish(facts.CheckpointStarted(at.step))
-        order = roster.order(at, work, writer)
+        metrics = self.metrics if self.evaluated_at == at.step else {}
+        order = replace(roster.order(at, work, writer), metrics=metrics)
         for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
             self.out.append(Send(entry.session, order))
 
@@ -353,7 +356,7 @@ class Core:
     def _evaluated(self, evaluation: Evaluation, now: float) -> None:
         for fact in evaluation.facts(self.at.step, now):
             self._publish(fact)
-        self.evaluated_at = self.at.step
+        self.evaluated_at, self.metrics = self.at.step, evaluation.metrics
         self._boundary(now)
 
     def _saved(self, message: CheckpointDone, now: float) -> None:

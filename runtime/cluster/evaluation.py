@@ -43,6 +43,11 @@ class Evaluation:
         return sum(share.correct for share in self.shares.values()) / max(self.tokens, 1)
 
     @property
+    def metrics(self) -> dict[str, float]:
+        """What a checkpoint of this state is judged by."""
+        return {"eval/loss": self.loss, "eval/token_accuracy": self.accuracy}
+
+    @property
     def answers(self) -> tuple[Answer, ...]:
         """Answers to held-out prompts, in the prompts' order."""
         found = (answer for share in self.shares.values() for answer in share.answers)

@@ -195,6 +195,8 @@ class Order:
     """The rank that writes the state after `state` to disk while it goes on; -1 for none."""
     hold: tuple[Step, ...] = ()
     """States to keep for newcomers that are fetching them; whatever is not listed may be forgotten."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """What was found when the state after `state` was evaluated; goes into its checkpoint."""
 
 
 @dataclass(frozen=True)

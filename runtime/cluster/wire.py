@@ -150,6 +150,7 @@ def _order_to_wire(order: Order) -> pb.Order:
         counters=order.counters,
         checkpoint_rank=order.checkpoint_rank,
         hold=order.hold,
+        metrics=order.metrics,
     )
     if order.verdict is not None:
         verdict = order.verdict
@@ -206,6 +207,7 @@ def _order(wire: pb.Order) -> Order:
         work=_work(wire),
         checkpoint_rank=wire.checkpoint_rank,
         hold=tuple(map(Step, wire.hold)),
+        metrics=dict(wire.metrics),
     )
 
 
