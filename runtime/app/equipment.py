@@ -6,6 +6,7 @@ import math
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runtime.config.schema import Config
 from runtime.data.batches import Shaping
@@ -92,6 +93,10 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     loaded.model.train()
     update = Update(trainable(loaded.model), config.optim, config.train.max_grad_norm, compiled=compiled)
     shards = min(config.parallel.logical_shards, config.train.global_batch_size)
-    replica = Replica(loaded.model, update, shards, config.run.deterministic, compiled)
+
+    def rebuild() -> Any:
+        return load_model(config.model, config.run.seed).model
+
+    replica = Replica(loaded.model, rebuild, update, shards, config.run.deterministic, compiled)
     held_out = HeldOut(config, datasets, loaded.tokenizer)
     return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), default_kind().value)

@@ -52,13 +52,13 @@ class HeldOut:
         count = min(answers, len(prompts))
         if count == 0:
             return ()
-        model = replica.load_into_model()
         chosen = [index * len(prompts) // count for index in range(count)][share::shares]
+        most, temperature = self._generation.max_tokens, self._generation.temperature
         found = []
-        for index in chosen:
-            prompt = prompts[index]
-            ids = prompt_tokens(self._tokenizer, prompt.messages)
-            most, temperature = self._generation.max_tokens, self._generation.temperature
-            text = generate(model, self._tokenizer, ids, max_tokens=most, temperature=temperature, seed=index).text
-            found.append(Answer(index, prompt.messages[-1]["content"], prompt.answer, text))
+        with replica.model_in_use() as model:
+            for index in chosen:
+                prompt = prompts[index]
+                ids = prompt_tokens(self._tokenizer, prompt.messages)
+                text = generate(model, self._tokenizer, ids, max_tokens=most, temperature=temperature, seed=index).text
+                found.append(Answer(index, prompt.messages[-1]["content"], prompt.answer, text))
         return tuple(found)

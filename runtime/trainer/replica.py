@@ -3,12 +3,15 @@
 Lives on the MLX thread; nothing here awaits.
 
 Arrays are immutable, so the state before a step stays valid for whoever still holds it (a snapshot on its way to disk
-or to a newcomer), and a step that is not committed leaves no trace.
+or to a newcomer), and a step that is not committed leaves no trace. Whatever nobody holds is reused in place: during an
+update there is one optimizer state and not two. For this no second name may be left on the old arrays, so the model
+object is hollow: its trained parameters are put in when it is called and taken out before they are replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,29 +41,43 @@ class _State:
 
 
 @dataclass
+class _Prepared:
+    """A summed gradient that waits for its verdict, and this worker's own part of it."""
+
+    gradient: Tree | mx.array
+    local: Local
+
+
+@dataclass
 class Replica:
     """One device's copy of the run's state. `state` is None until it was restored or adopted."""
 
     model: Any
+    """Its parameters are the initial ones until the first state; afterwards it is empty between calls."""
+    rebuild: Callable[[], Any]
+    """The same model once more with its initial parameters, for a run that goes back to its beginning."""
     update: Update
     logical_shards: int
     deterministic: bool
     compiled: bool
     state: _State | None = None
-    prepared: dict[Step, Tree | mx.array] = field(default_factory=dict)
+    prepared: dict[Step, _Prepared] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.functions = GradientFunctions(self.model, compiled=self.compiled)
-        self.initial = trainable(self.model)
+        initial = trainable(self.model)
         everything = dict(tree_flatten(self.model.parameters()))
-        self.frozen = {name: value for name, value in everything.items() if name not in self.initial}
-        self.shapes = {name: tuple(value.shape) for name, value in self.initial.items()}
+        self.frozen = {name: value for name, value in everything.items() if name not in initial}
+        self.shapes = {name: tuple(value.shape) for name, value in initial.items()}
+        self._initial: Tree | None = initial
+        self._hollow = tree_unflatten([(name, mx.zeros(0, value.dtype)) for name, value in initial.items()])
 
     # ---- state
 
     def begin(self) -> int:
         """The initial state: step 0, fresh optimizer. Returns its size in bytes."""
-        return self._adopt(Step(0), Cursor(0), {}, dict(self.initial), self.update.initial(self.initial))
+        parameters = self._initial if self._initial is not None else trainable(self.rebuild())
+        return self._adopt(Step(0), Cursor(0), {}, dict(parameters), self.update.initial(parameters))
 
     def adopt(self, snapshot: Snapshot) -> int:
         """Take over a state, from disk or a peer; returns its size in bytes. ModelError if it is another model's."""
@@ -72,7 +89,8 @@ class Replica:
         return self._adopt(snapshot.step, snapshot.cursor, dict(snapshot.counters), given, optimizer)
 
     def _adopt(self, step: Step, cursor: Cursor, counters: dict[str, float], parameters: Tree, optimizer: Tree) -> int:
-        self.state = _State(step, cursor, counters, parameters, optimizer)
+        self.state, self._initial = _State(step, cursor, counters, parameters, optimizer), None
+        self.model.update(self._hollow)
         mx.eval(parameters, optimizer)
         return sum(value.nbytes for value in (*parameters.values(), *optimizer.values()))
 
@@ -84,6 +102,7 @@ class Replica:
     def snapshot(self) -> Snapshot:
         """The present state by reference (by copy where a host view would move the original, as under CUDA)."""
         state = self._now()
+        mx.eval(state.parameters, state.optimizer)  # apply only dispatches
         parameters = self.frozen | state.parameters
         return Snapshot(state.step, state.cursor, _readable(parameters), _readable(state.optimizer), state.counters)
 
@@ -92,10 +111,14 @@ class Replica:
         """The present trainable parameters, by name."""
         return self._now().parameters
 
-    def load_into_model(self) -> Any:
-        """The model itself with the present parameters, for generation."""
+    @contextmanager
+    def model_in_use(self) -> Iterator[Any]:
+        """The model itself with the present parameters, for generation; empty again afterwards."""
         self.model.update(tree_unflatten(list(self._now().parameters.items())))
-        return self.model
+        try:
+            yield self.model
+        finally:
+            self.model.update(self._hollow)
 
     def _now(self) -> _State:
         if self.state is None:
@@ -125,24 +148,24 @@ class Replica:
         self._tally(local, batch, batch.micros, losses)
 
     def _add_by_tree(self, local: Local, batch: Batch) -> None:
-        sums: dict[Node, Tree] = dict(local.gradients or {})  # type: ignore[call-overload]
+        """Shards from left to right, what was already there between them; at most log2(V) + 1 sums live at once."""
+        done: dict[Node, Tree] = dict(local.gradients or {})  # type: ignore[call-overload]
+        micros: dict[Node, list[Micro]] = {(shard, 1): [] for shard in batch.shards}
+        for micro in batch.micros:
+            micros[micro.shards[0], 1].append(micro)
+        tree: TreeSum[Tree] = TreeSum(self.logical_shards, _add_trees)
         losses: list[mx.array] = []
-        micros: list[Micro] = []
-        for shard in batch.shards:
-            total: Tree | None = None
-            for micro in (micro for micro in batch.micros if micro.shards[0] == shard):
+        for node in sorted([*done, *micros]):
+            total: Tree | None = done.pop(node, None)
+            for micro in micros.get(node, ()):
                 losses_B, total = self.functions.add(self._now().parameters, total, micro.tokens_BT, micro.mask_BT)
                 losses.append(losses_B)
-                micros.append(micro)
-            if total is not None:
-                mx.eval(total, losses[-1])
-                sums[shard, 1] = total
-        tree: TreeSum[Tree] = TreeSum(self.logical_shards, _add_trees)
-        for node in sorted(sums):
-            tree.push(node, sums[node])
-        local.gradients = tree.parts
+            assert total is not None  # a shard has at least one micro-batch, of padding if it is empty
+            tree.push(node, total)
+            mx.async_eval(losses[-1:], list(tree.parts.values()))
         mx.eval(losses, list(tree.parts.values()))
-        self._tally(local, batch, micros, losses)
+        local.gradients = tree.parts
+        self._tally(local, batch, [micro for node in sorted(micros) for micro in micros[node]], losses)
 
     def _tally(self, local: Local, batch: Batch, micros: Any, losses: list[mx.array]) -> None:
         loss_sums = dict.fromkeys(batch.shards, 0.0)
@@ -178,19 +201,22 @@ class Replica:
             gradient = found
         square = self.update.square_sum(gradient)
         mx.eval(square, gradient)
-        self.prepared[local.step] = gradient
+        self.prepared[local.step] = _Prepared(gradient, local)
         value = float(square.item())
         return Measured(bool(np.isfinite(value)), value)
 
     def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
-        """Close the prepared step."""
+        """Close the prepared step. It returns when the device has its orders, not when they are done."""
         state, committed = self._now(), verdict.committed
-        gradient = self.prepared.pop(committed.step)
+        prepared = self.prepared.pop(committed.step)
         if committed.applied:
+            prepared.local.gradients = None
+            self.model.update(self._hollow)
             state.parameters, state.optimizer = self.update(
-                state.parameters, state.optimizer, gradient, verdict.committed, verdict.learning_rate, verdict.update
+                state.parameters, state.optimizer, prepared.gradient, committed, verdict.learning_rate, verdict.update
             )
-            mx.eval(state.parameters, state.optimizer)
+            del prepared
+            mx.async_eval(state.parameters, state.optimizer)
         state.step, state.cursor, state.counters = committed.step, cursor, dict(counters)
 
 
