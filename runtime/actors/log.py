@@ -34,7 +34,7 @@ class LogDrain:
         while chunk := await output.receive_some(_READ_BYTES):
             self._tail = (self._tail + chunk)[-self._tail_bytes :]
             if not self.problem:
-                await trio.to_thread.run_sync(self._append, bytes(chunk))
+                await trio.to_thread.run_sync(self._append, bytes(chunk), abandon_on_cancel=True)  # a disk may hang
 
     def _append(self, chunk: bytes) -> None:
         try:

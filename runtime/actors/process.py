@@ -26,8 +26,10 @@ from runtime.errors import ActorDown
 from runtime.ids import ActorPath, Incarnation
 
 _READ_BYTES = 65536
-_LAST_FRAMES_SECONDS = 1.0
-"""How long the ends of the pipes are waited for once the whole group is dead; they are there already."""
+_LAST_FRAMES_SECONDS = 5.0
+_LAST_OUTPUT_SECONDS = 1.0
+"""How long the ends of the pipes are waited for once the whole group is dead: they are there already, and only a busy
+parent, or somebody who left the group and kept the output open, makes use of this."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,9 @@ class _Run:
         with trio.move_on_after(self.spec.reap_seconds, shield=True):
             await self.child.process.wait()
         with trio.move_on_after(_LAST_FRAMES_SECONDS, shield=True):
-            for end in self._ends:
-                await end.wait()
+            await self._ends[1].wait()
+        with trio.move_on_after(_LAST_OUTPUT_SECONDS, shield=True):
+            await self._ends[0].wait()
         for scope in self._readers:
             scope.cancel()
 

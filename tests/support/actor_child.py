@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from runtime.actors import Order, Parent, Pipes, attached, tether
+from runtime.actors import Hello, Order, Parent, Pipes, attached, tether
 
 
 async def obey(parent: Parent) -> None:
@@ -21,7 +21,7 @@ async def obey(parent: Parent) -> None:
     parent.beat(1, "ready")
     async for order in parent.orders:
         parent.report(order.kind, order.body)
-    parent.fact({"kind": "Stopped", "asked": parent.stopping.is_set()})
+    await parent.fact_now({"kind": "Stopped", "asked": parent.stopping.is_set()})
 
 
 async def flood(parent: Parent) -> None:
@@ -91,10 +91,23 @@ async def babble(parent: Parent) -> None:
     await trio.sleep_forever()
 
 
+async def greet_twice(parent: Parent) -> None:
+    """Say Hello again."""
+    parent._outbox.put(Hello(os.getpid(), {}))
+    await trio.sleep_forever()
+
+
+async def give_orders(parent: Parent) -> None:
+    """Send what only a parent sends."""
+    parent._outbox.put(Order("obey", {}))
+    await trio.sleep_forever()
+
+
 ATTACHED: dict[str, Callable[[Parent], Awaitable[None]]] = {
     body.__name__: body
     for body in (
-        obey, flood, crash, fact_then_die, grandchild, hold_gil, ignore_sigterm, ignore_orders, exit_with, babble,
+        obey, flood, crash, fact_then_die, grandchild, hold_gil, ignore_sigterm, ignore_orders, exit_with,
+        babble, greet_twice, give_orders,
     )
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ from runtime.errors import GaveUp, MailboxFull
 from runtime.ids import ActorPath, Incarnation
 from runtime.supervision import Exited, Ready, RestartPlanned
 from tests.support.process_actors import GUARD_SECONDS, Listener, Supervised, process_spec
-from tests.support.processes import is_alive
+from tests.support.processes import children_of, is_alive
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -215,9 +215,37 @@ async def test_what_a_killed_child_started_goes_with_it(tmp_path: Path) -> None:
     await trio.to_thread.run_sync(_wait_gone, listener.all(Report)[0].body["pid"])
 
 
-async def test_a_child_that_writes_no_frames_is_killed_and_said_so(tmp_path: Path) -> None:
-    with pytest.raises(GaveUp, match=r"run/child failed: broke the frame protocol .a frame of 4294967295 bytes"):
-        await Supervised(process_spec("babble", tmp_path), Listener()).run()
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("babble", "a frame of 4294967295 bytes was announced"),
+        ("greet_twice", "said hello twice"),
+        ("give_orders", "a child gives no orders"),
+    ],
+)
+async def test_a_child_that_breaks_the_protocol_is_killed_and_said_so(mode: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(GaveUp, match=rf"run/child failed: broke the frame protocol \({words}"):
+        await Supervised(process_spec(mode, tmp_path), Listener()).run()
+
+
+async def test_a_child_takes_nothing_but_orders(tmp_path: Path) -> None:
+    spec = process_spec("obey", tmp_path)
+    child = await spawn(spec.argv, spec.env, None, 1)
+    child.orders.put(Beat(1, "train"))
+    with trio.fail_after(GUARD_SECONDS):
+        assert await child.process.wait() == 1
+    await child.close()
+
+
+async def test_a_keeper_does_not_outlive_a_child_that_ends_well(tmp_path: Path) -> None:
+    listener = Listener()
+    child = Supervised(process_spec("obey", tmp_path, "--watch", "keeper"), listener)
+    async with child.running():
+        await listener.wait_for(Beat)
+        keepers = children_of(child.pid)
+    assert listener.all(Exited)[0].exit.ok
+    assert len(keepers) == 1
+    await trio.to_thread.run_sync(_wait_gone, keepers[0].pid)
 
 
 async def test_a_hook_that_fails_takes_the_child_down(tmp_path: Path) -> None:
