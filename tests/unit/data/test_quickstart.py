@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.config.data import DataSettings
+from runtime.config.load import load_config
 from runtime.data.dataset import load_datasets
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "data"
@@ -65,6 +66,12 @@ def test_answers_are_right_where_another_rule_can_tell() -> None:
             assert question[::-1] == answer
         elif instruction.startswith("Count the letter"):
             assert question.count(instruction[-2]) == int(answer)
+
+
+def test_the_configuration_is_right_and_names_these_files() -> None:
+    config = load_config(FOLDER.parent / "quickstart.toml")
+    named = (config.data.sources[0].path, config.data.evaluation.path)
+    assert [(FOLDER.parent / path).resolve().parent for path in named] == [FOLDER, FOLDER]
 
 
 def test_the_data_path_takes_every_pair(tokenizer: Any) -> None:
