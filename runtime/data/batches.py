@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.config.schema import Config
 from runtime.data.tokens import TokenDataset
 from runtime.flow import Micro
 from runtime.ids import ShardId
@@ -27,11 +26,6 @@ class Shaping:
     pad_multiple: int
     deterministic: bool = False
     """True: one shape for the whole global batch, and no micro-batch holds rows of two shards."""
-
-    @classmethod
-    def of(cls, config: Config) -> Shaping:
-        """What the configuration asks for."""
-        return cls(config.train.micro_batch_size, config.data.pad_multiple, config.run.deterministic)
 
 
 @dataclass(frozen=True)

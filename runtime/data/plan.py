@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.config.schema import Config
 from runtime.data.order import SampleOrder, permute
 from runtime.ids import Cursor, ShardId
 
@@ -39,13 +38,6 @@ class BatchPlan:
     total_samples: int | None = None
     """Where the run ends; None for a run counted in steps, whose stream never ends."""
     _windows: dict[int, _Window] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, config: Config, lengths: NDArray[np.int64], total_samples: int | None) -> BatchPlan:
-        """The plan that the configuration asks for; `batching = "pad"` takes batches as the stream brings them."""
-        order = SampleOrder(config.run.seed, len(lengths), config.data.shuffle)
-        window = config.data.window if config.data.batching == "bucket" else 1
-        return cls(order, lengths, config.train.global_batch_size, window, total_samples)
 
     def samples(self, cursor: Cursor, count: int) -> NDArray[np.int64]:
         """The `count` samples of the global batch that begins at `cursor`, shortest first.

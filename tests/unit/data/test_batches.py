@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from runtime.config.schema import Config
 from runtime.data.batches import GlobalShape, Shaping, eval_micros, make_micros, padded_tokens
 from runtime.data.tokens import TokenDataset
 from runtime.flow import Micro
@@ -122,11 +121,6 @@ def test_fewer_evaluation_batches_are_spread_over_all_lengths(ragged: TokenDatas
     assert len(micros) == 4
     assert widths[0] < widths[-1]
     assert len(eval_micros(ragged, 0, 1, Shaping(8, 16), max_batches=1000)) == 26
-
-
-def test_the_shapes_follow_the_configuration() -> None:
-    tables = {"run": {"deterministic": True}, "data": {"pad_multiple": 8}, "train": {"micro_batch_size": 3}}
-    assert Shaping.of(Config.model_validate(tables)) == Shaping(3, 8, deterministic=True)
 
 
 def test_no_held_out_data_is_no_batch() -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.config.schema import Config
 from runtime.data.order import SampleOrder
 from runtime.data.plan import BatchPlan
 from runtime.ids import Cursor
@@ -82,14 +81,6 @@ def test_shards_share_a_batch_out_completely_and_evenly() -> None:
 def test_a_short_batch_may_leave_shards_empty() -> None:
     shards = plan_of(total=203).shards(Cursor(200), 3, 8)
     assert [len(samples) for samples in shards.values()] == [1, 1, 1, 0, 0, 0, 0, 0]
-
-
-@pytest.mark.parametrize(("batching", "window"), [("bucket", 7), ("pad", 1)])
-def test_the_plan_follows_the_configuration(batching: str, window: int) -> None:
-    tables = {"run": {"seed": 5}, "data": {"batching": batching, "window": 7, "shuffle": False}, "train": {}}
-    plan = BatchPlan.of(Config.model_validate(tables), LENGTHS, 99)
-    assert plan.order == SampleOrder(5, 203, shuffle=False)
-    assert (plan.global_batch_size, plan.window, plan.total_samples) == (32, window, 99)
 
 
 def test_only_neighbouring_windows_are_remembered() -> None:
