@@ -23,19 +23,23 @@ MAX_EARLY_DEATHS = 5
 class SpareShelf:
     """An actor that keeps up to `count` started processes. Without a spare, a start is merely slower."""
 
-    def __init__(self, spec: ProcessSpec, count: int) -> None:
-        self.spec, self.count = spec, count
+    def __init__(
+        self, spec: ProcessSpec, count: int, begin: trio.Event, *, pause_seconds: float = PAUSE_SECONDS
+    ) -> None:
+        """Nothing is started before `begin`: at the start of a run the cores belong to those who start it."""
+        self.spec, self.count, self._begin, self._pause_seconds = spec, count, begin, pause_seconds
+        self.gave_up = trio.Event()
+        """Set when spares keep dying by themselves: none is started any more."""
         self._waiting: list[Spawned] = []
         self._changed = trio.Event()
 
     def take(self) -> Spawned | None:
         """A living spare, now the caller's to run and to close; None when there is none."""
-        while self._waiting:
-            spare = self._waiting.pop(0)
+        spare = next((spare for spare in self._waiting if spare.process.returncode is None), None)
+        if spare is not None:
+            self._waiting.remove(spare)
             self._changed.set()
-            if spare.process.returncode is None:
-                return spare
-        return None
+        return spare
 
     @property
     def waiting(self) -> int:
@@ -56,6 +60,7 @@ class SpareShelf:
             self._waiting.clear()
 
     async def _fill(self, nursery: trio.Nursery) -> None:
+        await self._begin.wait()
         early_deaths = 0
         while early_deaths < MAX_EARLY_DEATHS:
             while len(self._waiting) < self.count:
@@ -69,7 +74,9 @@ class SpareShelf:
             for spare in dead:
                 self._waiting.remove(spare)
                 await self._discard(spare)
-            await trio.sleep(PAUSE_SECONDS)
+            await trio.sleep(self._pause_seconds)
+
+        self.gave_up.set()
 
     async def _watch(self, spare: Spawned) -> None:
         """Notice the death of a spare that nobody has taken."""

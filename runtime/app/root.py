@@ -57,6 +57,8 @@ class Root:
     briefing: Briefing
     detector: HangDetector
     coordinator: Address[Order] = field(default_factory=lambda: Address("run/coordinator"))
+    training: trio.Event = field(default_factory=trio.Event)
+    """Set with the first committed step."""
     tree: Supervisor | None = None
     node: Supervisor | None = None
     fatal: Exit | None = None
@@ -173,6 +175,7 @@ class _CoordinatorHooks(FrameHooks):
         event = self._root.publish(source, frame)
         if isinstance(event, facts.StepCommitted):
             self._root.detector.learn(event.seconds)
+            self._root.training.set()
         if isinstance(event, facts.GenerationStarted):
             self._root.briefing.generation = event.generation
 

@@ -74,7 +74,7 @@ def _spares(root: Root, config: Config, run_folder: Path, workers: int) -> Spare
     spec = ProcessSpec(
         _command("runtime.app.worker", *words), run_folder / "logs" / "spare.log", env=dict(config.cluster.env)
     )
-    return SpareShelf(spec, config.supervision.spare)
+    return SpareShelf(spec, config.supervision.spare, root.training)
 
 
 def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: int, shelf: SpareShelf) -> ChildSpec:

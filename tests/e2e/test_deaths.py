@@ -30,7 +30,7 @@ GUARD_SECONDS = 300.0
 STEPS = 60
 SETTINGS = {
     "run": {"seed": 7, "deterministic": True},
-    "supervision": {"backoff_s": 0.1, "intensity": 20, "hang_floor_s": 5.0},
+    "supervision": {"spare": 1, "backoff_s": 0.1, "intensity": 8, "hang_floor_s": 5.0},
 }
 
 

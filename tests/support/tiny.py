@@ -38,6 +38,7 @@ def tiny_tables(folder: Path, *, steps: int) -> dict[str, Any]:
         "optim": {"lr": 1e-3},
         "parallel": {"workers": 2},
         "checkpoint": {"every": 5},
+        "supervision": {"spare": 0},
     }
 
 
