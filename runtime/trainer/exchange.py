@@ -24,13 +24,17 @@ class PeerExchange:
         """`elements` is the length of the flat gradient."""
         self._peer, self._elements = peer, elements
         self._logical_shards, self._deterministic = logical_shards, deterministic
+        self._members: tuple[Generation, tuple[Member, ...]] | None = None
         self._offered: set[Step] = set()
         self._out = np.empty(0, np.float32)
 
     async def set_members(self, generation: Generation, members: Sequence[Member]) -> None:
         """See Exchange."""
+        if self._members == (generation, tuple(members)):
+            return  # every order says it, and it changes only when somebody comes or goes
         addresses = {member.rank: member.peer_address for member in members}
         await trio.to_thread.run_sync(self._peer.set_members, generation, addresses)
+        self._members = generation, tuple(members)
 
     async def sum(self, order: StepOrder, parts: Mapping[Node, Array]) -> Array:
         """See Exchange. The returned vector is reused by the next call: copy what must last."""

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 import numpy.typing as npt
+from mlx import nn
 from mlx.utils import tree_flatten
 
 Sample: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]
@@ -26,7 +26,8 @@ def masked_loss(model: Any, ids: mx.array, mask: mx.array) -> mx.array:
 
 def summed(model: Any, samples: Iterable[Sample]) -> tuple[float, int, Arrays]:
     """(sum of losses, trained tokens, sum of gradients) over whole samples."""
-    loss_sum, tokens, gradients = 0.0, 0, {}
+    loss_sum, tokens = 0.0, 0
+    gradients: Arrays = {}
     of_one = nn.value_and_grad(model, masked_loss)
     for ids, mask in samples:
         loss, tree = of_one(model, mx.array(ids), mx.array(mask.astype(np.float32)))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import mlx.core as mx
 import numpy as np
 import pytest
 
 from runtime.cluster.messages import Verdict
-from tests.unit.trainer.reference import Adam, Arrays, summed
+from runtime.ids import Cursor
+from tests.unit.trainer.reference import Adam, Arrays, Sample, summed
 from tests.unit.trainer.world import LEARNING_RATE, OPTIM, World, as_numpy, build, dataset_of_thirteen
 
 STEPS = 20
 
 
-def samples_of_step(world: World) -> list[tuple[np.ndarray, np.ndarray]]:
+def samples_of_step(world: World) -> list[Sample]:
     numbers = world.plan.samples(world.cursor, world.global_batch)
     return [world.dataset.sample(int(number)) for number in numbers]
 
@@ -28,16 +34,21 @@ def scale_of(gradients: Arrays) -> float:
     return max(float(np.abs(value).max()) for value in gradients.values())
 
 
+@cache
+def gradient_of_the_first_batch() -> tuple[float, int, Arrays]:
+    return summed(build(), samples_of_step(World()))
+
+
 @pytest.mark.parametrize("micro", [16, 8, 4, 2], ids=lambda micro: f"accumulation {16 // micro}")
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_gradients_are_those_of_the_reference_whatever_the_accumulation(micro: int, deterministic: bool) -> None:
     world = World(shards=2 if deterministic else 8, micro=micro, deterministic=deterministic)
     order = world.order(1)
-    loss_sum, tokens, expected = summed(build(), samples_of_step(world))
+    loss_sum, tokens, expected = gradient_of_the_first_batch()
     local = world.locals(order)[0]
     found = world.replicas[0].update.layout.unflatten(
         world.replicas[0].update.flatten(
-            local.gradients[0, 2] if deterministic else local.gradients  # type: ignore[index,arg-type]
+            local.gradients[0, 2] if deterministic else local.gradients  # type: ignore[index]
         )
     )
     close(as_numpy(found), expected, relative=1e-5, absolute=1e-6 * scale_of(expected))
@@ -49,39 +60,57 @@ def test_gradients_are_those_of_the_reference_whatever_the_accumulation(micro: i
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_gradients_of_any_number_of_replicas_add_up_to_those_of_the_reference(ranks: int, deterministic: bool) -> None:
     world = World(ranks=ranks, deterministic=deterministic)
-    _, _, expected = summed(build(), samples_of_step(world))
+    _, _, expected = gradient_of_the_first_batch()
     total = world.sum(world.locals(world.order(1)))
     layout = world.replicas[0].update.layout
     pieces = np.split(total, layout.offsets[1:-1])
-    found = {
-        name: piece.reshape(shape) for name, shape, piece in zip(layout.names, layout.shapes, pieces, strict=True)
-    }
+    found = {name: piece.reshape(shape) for name, shape, piece in zip(layout.names, layout.shapes, pieces, strict=True)}
     close(found, expected, relative=1e-5, absolute=1e-6 * scale_of(expected))
 
 
-@pytest.mark.parametrize(("micro", "ranks"), [(16, 1), (2, 1), (4, 3)])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_twenty_steps_lead_to_the_parameters_of_the_reference(micro: int, ranks: int, compiled: bool) -> None:
-    world = World(ranks=ranks, micro=micro, compiled=compiled)
-    adam = Adam(
-        build(), max_norm=world.max_grad_norm, decay=OPTIM.weight_decay, betas=OPTIM.betas, eps=OPTIM.eps
-    )
-    for step in range(1, STEPS + 1):
+@dataclass(frozen=True)
+class Trained:
+    """What the reference did in twenty steps."""
+
+    steps: list[tuple[float, int, float]]
+    """(sum of losses, trained tokens, norm of the mean gradient) of each."""
+    weights: Arrays
+    farthest: float
+    """The longest way that one weight went."""
+
+
+@cache
+def trained_reference() -> Trained:
+    world = World()
+    adam = Adam(build(), max_norm=world.max_grad_norm, decay=OPTIM.weight_decay, betas=OPTIM.betas, eps=OPTIM.eps)
+    before = {name: value.copy() for name, value in adam.weights.items()}
+    steps = []
+    for _ in range(STEPS):
         loss_sum, tokens, gradients = summed(adam.model, samples_of_step(world))
-        norm = adam.update(tokens, gradients, LEARNING_RATE)
-        verdict = world.step(step)
-        assert verdict.committed.tokens == tokens
-        assert verdict.committed.loss_sum == pytest.approx(loss_sum, rel=1e-4)
-        assert verdict.committed.grad_norm == pytest.approx(norm, rel=1e-3)
-    moved = max(float(np.abs(adam.weights[name] - value).max()) for name, value in initial().items())
+        steps.append((loss_sum, tokens, adam.update(tokens, gradients, LEARNING_RATE)))
+        world.cursor = Cursor(world.cursor + world.global_batch)
+    return Trained(
+        steps, adam.weights, max(float(np.abs(adam.weights[name] - value).max()) for name, value in before.items())
+    )
+
+
+@pytest.mark.parametrize(("micro", "ranks", "compiled"), [(16, 1, False), (16, 1, True), (2, 1, False), (4, 3, False)])
+def test_twenty_steps_lead_to_the_parameters_of_the_reference(micro: int, ranks: int, compiled: bool) -> None:
+    expected, world = trained_reference(), World(ranks=ranks, micro=micro, compiled=compiled)
+    for step, (loss_sum, tokens, norm) in enumerate(expected.steps, start=1):
+        committed = world.step(step).committed
+        assert committed.tokens == tokens
+        assert committed.loss_sum == pytest.approx(loss_sum, rel=1e-4)
+        assert committed.grad_norm == pytest.approx(norm, rel=1e-3)
     for rank in range(ranks):
-        close(world.parameters(rank), adam.weights, relative=1e-3, absolute=2e-3 * moved)
+        close(world.parameters(rank), expected.weights, relative=1e-3, absolute=2e-3 * expected.farthest)
 
 
 def test_the_loss_is_weighted_by_trained_tokens_and_not_by_rows() -> None:
     world = World()
-    mean_of_rows = np.mean([loss / tokens for loss, tokens, _ in (summed(build(), [one]) for one in samples_of_step(world))])
-    loss_sum, tokens, _ = summed(build(), samples_of_step(world))
+    rows = [summed(build(), [one]) for one in samples_of_step(world)]
+    mean_of_rows = np.mean([loss / tokens for loss, tokens, _ in rows])
+    loss_sum, tokens, _ = gradient_of_the_first_batch()
     committed = world.step(1).committed
     assert committed.loss_sum / committed.tokens == pytest.approx(loss_sum / tokens, rel=1e-5)
     assert abs(committed.loss_sum / committed.tokens - mean_of_rows) > 1e-3
@@ -138,14 +167,7 @@ def first_moments(world: World) -> Arrays:
     return {name: value for name, value in state.items() if name.startswith("m.")}
 
 
-def initial() -> Arrays:
-    world = World()
-    return world.parameters()
-
-
-def as_mlx(flat: np.ndarray) -> object:
-    import mlx.core as mx
-
+def as_mlx(flat: Any) -> mx.array:
     return mx.array(flat)
 
 

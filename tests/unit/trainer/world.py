@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from runtime.trainer.replica import Replica
 from runtime.trainer.update import Update
 
 VOCABULARY = 24
+K = TypeVar("K")
+
 LEARNING_RATE = 0.02
 OPTIM = OptimSettings(lr=LEARNING_RATE, weight_decay=0.1)
 
@@ -73,7 +75,7 @@ class World:
     max_grad_norm: float = 0.5
     dataset: TokenDataset = field(default_factory=lambda: samples(40))
     steps_per_run: int | None = None
-    cursor: Cursor = Cursor(0)
+    cursor: Cursor = field(default_factory=lambda: Cursor(0))
     counters: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -165,7 +167,7 @@ def as_numpy(arrays: Mapping[str, Array]) -> dict[str, np.ndarray[Any, Any]]:
     return {name: np.array(value) for name, value in arrays.items()}
 
 
-def bits(arrays: Mapping[str, Array]) -> dict[str, bytes]:
+def bits(arrays: Mapping[K, Array]) -> dict[K, bytes]:
     """Every array's bytes: equal if and only if the arrays are, to the bit."""
     return {name: np.array(value).tobytes() for name, value in arrays.items()}
 
