@@ -20,6 +20,7 @@ from runtime import events as facts
 from runtime.actors import tether
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.app.exits import explained
+from runtime.app.log import start_log
 from runtime.app.positions import point_from_json, point_to_json, position_from_json, position_to_json
 from runtime.app.rates import rate_of
 from runtime.app.words import FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
@@ -76,6 +77,7 @@ class _Desk:
 
 async def _work(pipes: Pipes, run_folder: Path) -> None:
     config = load_config(run_folder / "config.toml")
+    log = start_log(config.run.log_level)
     async with attached(pipes, {"host": socket.gethostname()}) as parent:
         order = await parent.orders.receive()
         if order.kind != SERVE:
@@ -86,6 +88,7 @@ async def _work(pipes: Pipes, run_folder: Path) -> None:
         coordinator = Coordinator(core, str(body["run_id"]), desk.publish, parent.flush)
         async with GrpcNetwork.open(token=str(body["token"])) as network:
             async with network.serve([coordinator.service], config.cluster.listen, name="coordinator") as server:
+                log.info("serving %s at %s from step %d", run_folder.name, server.address, core.at.step)
                 parent.report(SERVING, {"address": server.address})
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_obey, parent, coordinator, nursery.cancel_scope)

@@ -37,6 +37,12 @@ class Equipment:
     device: str
 
     @property
+    def summary(self) -> str:
+        """One line for the log: model, device, data."""
+        model = self.loaded.config.get("model_type", "model")
+        return f"{model} with {self.elements} trained parameters on {self.device}; {self.datasets.report}"
+
+    @property
     def samples_in_epoch(self) -> int:
         """Training samples."""
         return len(self.datasets.train)

@@ -22,6 +22,7 @@ from setproctitle import setproctitle
 from runtime.actors import root_cause, tether
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.app.exits import CANNOT_START, explained
+from runtime.app.log import start_log
 from runtime.app.words import ASSUME
 from runtime.config.load import load_config
 from runtime.config.schema import Config
@@ -52,7 +53,9 @@ async def _work(pipes: Pipes, rank: int, run_folder: Path, workers_here: int) ->
 
 async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here: int) -> None:
     config = load_config(run_folder / "config.toml")
-    load_blas(blas_threads(config, workers_here))
+    log = start_log(config.run.log_level)
+    blas = load_blas(blas_threads(config, workers_here))
+    log.info("BLAS: %s, %d threads%s", blas.name, blas.threads, f" ({blas.note})" if blas.note else "")
     # Everything below imports mlx, which must find the fast BLAS in place.
     from runtime.app.bench import Bench
     from runtime.app.equipment import prepare
@@ -81,6 +84,7 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
                 raise
             traceback.print_exc()
             sys.exit(CANNOT_START)
+        log.info("rank %d, incarnation %d: %s", who.rank, who.incarnation, equipment.summary)
         async with trio.open_nursery() as nursery:
             bench = Bench(equipment, device, parent, who.rank, who.incarnation, run_folder)
             nursery.start_soon(bench.obey)

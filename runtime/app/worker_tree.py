@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import trio
@@ -25,6 +26,7 @@ from runtime.trainer.exchange import PeerExchange
 from runtime.trainer.trainer import Identity, Trainer
 
 RECONNECT_SECONDS = 0.1
+LOG = logging.getLogger("mlx-distributed")
 
 
 def worker_tree(bench: Bench) -> Supervisor:
@@ -121,8 +123,9 @@ async def _sessions(bench: Bench, trainer: Trainer, network: GrpcNetwork) -> Non
                 async with open_session(channel, trainer.join()) as session:
                     end = await trainer.serve(session)
         except StaleGeneration as stale:
-            os.write(2, f"rejoining: {stale}\n".encode())
-        except PeerLost:
+            LOG.warning("joining anew: %s", stale)
+        except PeerLost as lost:
+            LOG.warning("the coordinator is gone, looking for its successor: %s", lost)
             bench.pulse.enter(bench.pulse.step, "looking for the coordinator")
             with trio.move_on_after(RECONNECT_SECONDS):
                 await bench.contact(other_than=contact)
