@@ -113,6 +113,8 @@ class Ledger:
     _hole: int = 0
     """Facts that are missing since the last place where nothing decisive could be."""
     _hole_after: int = 0
+    _doubts: list[str] = field(default_factory=list)
+    """A sentence for each hole that could hide a change of the final history."""
 
     def feed(self, envelope: Envelope, torn_before: int = 0) -> None:
         """Take one fact; `torn_before` lines between the one before and this one could not be read."""
@@ -152,8 +154,9 @@ class Ledger:
         `order` says how far the data order may move a sample; without it, not beyond its step.
         """
         self._miss(torn_after)
+        self._keep_hole()
         samples = self.newest.samples if self.newest else 0
-        violations = [*self.wrong, *self._holes(), *_contiguous(self.lines), *self._each_line(), *self._start(samples)]
+        violations = [*self.wrong, *self._doubts, *_contiguous(self.lines), *self._each_line(), *self._start(samples)]
         if self.lines and samples:
             taken = [Taken(line.step, line.cursor, line.samples, line.ids) for line in self.lines]
             found = check_samples(taken, samples, order or ReadingOrder())
@@ -188,6 +191,7 @@ class Ledger:
             return
         same = last is not None and (self.sessions, event.generation) == (last.session, last.generation)
         self._close_hole(shorter_than=_SESSION_FACTS if same else 2)
+        self._keep_hole()
         self.tip = event.step
         self._hash(event.step - 1, event.parameter_hash, f"the vote on step {event.step}")
         owners = self._owners.setdefault(event.owners, event.owners)
@@ -222,8 +226,10 @@ class Ledger:
         self.newest, self.tip = event, event.first_step - 1
         if not self.lines and (self.start is None or event.first_step <= self.start.first_step):
             self.start = event
-        from_the_beginning = event.first_step == 1
-        self._close_hole(shorter_than=self._hole + 1 if from_the_beginning else 2)
+        if event.first_step == 1:
+            self._doubts.clear()
+            self._close_hole(shorter_than=self._hole + 1)
+        self._close_hole(shorter_than=2)
 
     def _void(self, step: int) -> int:
         """Take every commit after `step` out of the final history; how many there were."""
@@ -265,14 +271,15 @@ class Ledger:
             self.notes.append(f"{self._missing()}; no commit that counts can be among them")
             self._hole = 0
 
+    def _keep_hole(self) -> None:
+        """What follows does not tell what was in the hole: it stays in doubt."""
+        if self._hole:
+            self._doubts.append(f"{self._missing()}: a commit or a rollback could be among them")
+            self._hole = 0
+
     def _missing(self) -> str:
         facts = "a fact is" if self._hole == 1 else f"{self._hole} facts are"
         return f"{facts} missing after fact {self._hole_after}"
-
-    def _holes(self) -> list[str]:
-        if not self._hole:
-            return []
-        return [f"{self._missing()}: a commit or a rollback could be among them"]
 
     # ---- the checks
 
