@@ -1,0 +1,10 @@
+"""Faults in real runs: scripts of them, the hand that commits them, and what the journal says about the recovery.
+
+script     FaultScript().kill(rank=1, step=7).stop(rank=0, step=30), or a random one from a seed
+injector   commits a script's faults in a running `mlx-distributed run`, each at its moment
+recovery   injected faults + journal -> detection, next commit, whole again (pure)
+ledger     journal + data order -> samples lost or doubled, steps done again (pure)
+census     processes, file descriptors, threads and memory of a run
+kills      python -m tests.chaos.kills    faults in workers and coordinator, against an undisturbed run
+roots      python -m tests.chaos.roots    the root itself killed or interrupted, and the same command again
+"""

@@ -1,0 +1,71 @@
+"""Who is there: a run's processes and its working ranks, as its journal tells it."""
+
+from __future__ import annotations
+
+from runtime.events import (
+    ActorExited,
+    ActorReady,
+    Envelope,
+    RolledBack,
+    RunFinished,
+    RunStarted,
+    StepCommitted,
+    WorkerLost,
+)
+from runtime.ids import Incarnation, Rank, Step
+from tests.support.run_process import rank_of
+
+COORDINATOR_PATH = "run/coordinator"
+
+
+class Scene:
+    """Fed with every envelope of one root process, in order."""
+
+    def __init__(self) -> None:
+        self.workers = 0
+        self.step = Step(0)
+        self.taking_part: set[Rank] = set()
+        """Ranks whose gradients were in a commit since they were last lost."""
+        self.pids: dict[str, tuple[int, Incarnation]] = {}
+        """Path of each living child process -> its process id and incarnation."""
+        self.over = False
+
+    def take(self, envelope: Envelope) -> None:
+        """One more fact."""
+        match envelope.event:
+            case RunStarted(workers=workers, first_step=first):
+                self.workers, self.step = workers, Step(first - 1)
+            case ActorReady(path=path, pid=pid, incarnation=incarnation) if pid:
+                self.pids[path] = pid, incarnation
+            case ActorExited(path=path):
+                self.pids.pop(path, None)
+                self.taking_part.discard(_rank(path))
+            case WorkerLost(rank=rank):
+                self.taking_part.discard(rank)
+            case RolledBack(to_step=step):
+                self.step = step
+            case StepCommitted(step=step, owners=owners):
+                self.step = step
+                self.taking_part.update(owners)
+            case RunFinished():
+                self.over = True
+            case _:
+                pass
+
+    @property
+    def whole(self) -> bool:
+        """Whether every worker lives and takes part, and the coordinator is up."""
+        everybody = [None, *map(Rank, range(self.workers))]
+        all_live = all(self.process_of(rank) is not None for rank in everybody)
+        return len(self.taking_part) == self.workers > 0 and all_live
+
+    def process_of(self, rank: Rank | None) -> tuple[int, Incarnation] | None:
+        """Process id and incarnation of a worker, or (None) of the coordinator; None while it is down."""
+        if rank is None:
+            return self.pids.get(COORDINATOR_PATH)
+        return next((found for path, found in self.pids.items() if rank_of(path) == rank), None)
+
+
+def _rank(path: str) -> Rank:
+    rank = rank_of(path)
+    return Rank(-1) if rank is None else rank
