@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CACHE_FOLDER = Path("~/.cache/mlx-distributed")
+_CUDA_WHEELS = ("mlx-cuda-12", "mlx-cuda-13", "mlx-cuda")
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
 # Everything that libmlx imports from BLAS and LAPACK.
 _NAMES = (
@@ -105,8 +107,7 @@ def measure_gflops(size: int = 1024, *, repeats: int = 3) -> float:
 
 def cuda_in_use() -> bool:
     """Whether mlx's CUDA backend is installed here and a driver is loaded."""
-    wheels = ("mlx-cuda-12", "mlx-cuda-13", "mlx-cuda")
-    return any(_version(wheel) for wheel in wheels) and Path("/proc/driver/nvidia/version").exists()
+    return any(_version(wheel) for wheel in _CUDA_WHEELS) and _NVIDIA_DRIVER.exists()
 
 
 def _given() -> Blas | None:

@@ -56,11 +56,14 @@ def load_tokenizer(model: ModelSettings) -> Any:
     return open_tokenizer(tokenizer_files(folder, model.chat_template), model.stop_tokens, _eos_ids(config))
 
 
-def resolve_dtype(name: str) -> str:
-    """`auto` -> float32 on a CPU (16-bit products are 8 times slower there), bfloat16 elsewhere."""
+def resolve_dtype(name: str, kind: DeviceKind | None = None) -> str:
+    """`auto` -> float32 on a CPU (16-bit products are 8 times slower there), bfloat16 elsewhere.
+
+    `kind` is what the model computes on; without it, what a worker of this machine does.
+    """
     if name != "auto":
         return name
-    return "float32" if default_kind() is DeviceKind.CPU else "bfloat16"
+    return "float32" if (kind or default_kind()) is DeviceKind.CPU else "bfloat16"
 
 
 def find_folder(path: str, revision: str = "main") -> Path:

@@ -34,14 +34,19 @@ def ask(cache: Path, *, threads: int = 1, before: str = "", path: str | None = N
     if path is not None:
         environment["PATH"] = path
     script = ASK.format(root=str(ROOT), before=before, threads=threads, cache=str(cache))
+    answer, multiplied = printed_by(script, environment)
+    assert multiplied == "True"
+    found: list[object] = json.loads(answer)
+    return found
+
+
+def printed_by(script: str, environment: dict[str, str] | None = None) -> list[str]:
+    """The lines that `script` prints in a fresh process; it must end well."""
     ran = subprocess.run(
         [sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=120, env=environment, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    answer, multiplied = ran.stdout.splitlines()
-    assert multiplied == "True"
-    found: list[object] = json.loads(answer)
-    return found
+    return ran.stdout.splitlines()
 
 
 @ON_LINUX
@@ -97,42 +102,60 @@ def test_a_preloaded_blas_is_kept(tmp_path: Path) -> None:
     assert ask(tmp_path, before=f"{preload}; load({str(cached)!r})")[:2] == ["preloaded", True]
 
 
-@pytest.fixture
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "_in_use", None)
+UNASKED = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from runtime.models import blas
+{before}
+print([blas.blas_in_use().name, blas.blas_in_use().fast])
+"""
 
 
-@pytest.mark.usefixtures("fresh")
-def test_macos_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def unasked(before: str) -> list[str]:
+    """What blas_in_use answers in a fresh process where nobody has called load_blas."""
+    return printed_by(UNASKED.format(root=str(ROOT), before=before))
+
+
+def test_macos_needs_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.platform", "darwin")
-    assert blas.load_blas(1) == blas.blas_in_use() == blas.Blas("accelerate", fast=True, threads=0)
+    assert blas._choose(1, tmp_path) == blas.Blas("accelerate", fast=True, threads=0)
+    assert unasked("sys.platform = 'darwin'") == ["['accelerate', True]"]
 
 
-@pytest.mark.usefixtures("fresh")
-def test_cuda_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine with mlx's CUDA wheel and a driver: the file by which the driver is known."""
+    driver = tmp_path / "version"
+    driver.write_text("NVRM version\n")
     monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(blas, "cuda_in_use", lambda: True)
-    assert blas.load_blas(1).name == "cuda"
+    monkeypatch.setattr(blas, "_NVIDIA_DRIVER", driver)
+    monkeypatch.setattr(blas, "_CUDA_WHEELS", ("no-such-wheel", "pytest"))  # one that is installed wherever this runs
+    return driver
 
 
-@pytest.mark.usefixtures("fresh")
-def test_without_a_call_the_bundled_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(blas, "cuda_in_use", lambda: False)
-    assert not blas.blas_in_use().fast
+def test_cuda_needs_nothing(cuda: Path, tmp_path: Path) -> None:
+    assert blas._choose(1, tmp_path) == blas.Blas("cuda", fast=True, threads=0)
 
 
-@pytest.mark.usefixtures("fresh")
-def test_mlx_already_here_means_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_call_the_bundled_one_is_named() -> None:
+    before = "sys.platform = 'linux'; blas._NVIDIA_DRIVER = Path('/nowhere')"
+    assert unasked(before) == ["['reference (slow)', False]"]
+
+
+def test_mlx_already_here_means_too_late(cuda: Path, tmp_path: Path) -> None:
     import mlx.core  # noqa: F401 - the point of the test
 
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(blas, "cuda_in_use", lambda: False)
-    assert "call it first" in blas.load_blas().note
+    cuda.unlink()
+    assert "call it first" in blas._choose(0, tmp_path).note
 
 
-def test_cuda_needs_both_the_wheel_and_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "_version", lambda _name: "")
+def test_cuda_needs_both_the_wheel_and_the_driver(cuda: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert blas.cuda_in_use()
+    cuda.unlink()
+    assert not blas.cuda_in_use()
+    cuda.touch()
+    monkeypatch.setattr(blas, "_CUDA_WHEELS", ("no-such-wheel",))
     assert not blas.cuda_in_use()
 
 
@@ -154,8 +177,6 @@ def test_the_speed_is_a_positive_number() -> None:
 
 def test_importing_the_room_loads_no_mlx() -> None:
     modules = ["blas", "bytes_tokenizer", "device", "generate", "load", "scratch", "tokenizer"]
-    script = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + "\n".join(
-        f"import runtime.models.{m}" for m in modules
-    )
-    script += "\nassert not {'mlx', 'mlx_lm', 'transformers', 'numpy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-P", "-c", script], check=True, timeout=60)
+    imports = "\n".join(f"import runtime.models.{module}" for module in modules)
+    loaded = "print(sorted({'mlx', 'mlx_lm', 'transformers', 'numpy'} & set(sys.modules)))"
+    assert printed_by(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{imports}\n{loaded}") == ["[]"]

@@ -6,21 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from runtime.models import device
+from runtime.models import blas, device
 from runtime.models.device import Device, DeviceKind
 
 
 @pytest.fixture
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with two GPUs and mlx's CUDA wheel."""
+    gpus = tmp_path / "gpus"
     for bus, name in (("0000:01:00.0", "NVIDIA H200"), ("0000:02:00.0", "NVIDIA L4")):
-        (tmp_path / bus).mkdir()
-        (tmp_path / bus / "information").write_text(f"Model: \t\t {name}\nIRQ: 1\n")
-    monkeypatch.setattr(device, "_NVIDIA_GPUS", tmp_path)
-    monkeypatch.setattr(device, "cuda_in_use", lambda: True)
+        (gpus / bus).mkdir(parents=True)
+        (gpus / bus / "information").write_text(f"Model: \t\t {name}\nIRQ: 1\n")
+    (tmp_path / "version").write_text("NVRM version\n")
+    monkeypatch.setattr(device, "_NVIDIA_GPUS", gpus)
+    monkeypatch.setattr(blas, "_NVIDIA_DRIVER", tmp_path / "version")
+    monkeypatch.setattr(blas, "_CUDA_WHEELS", ("pytest",))  # a wheel that is installed wherever this runs
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return tmp_path
+    return gpus
 
 
 def test_every_gpu_of_the_driver_is_a_device(driver: Path) -> None:
@@ -64,9 +67,9 @@ def test_an_apple_machine_has_one_metal_device(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def cpu_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(device, "cuda_in_use", lambda: False)
+    monkeypatch.setattr(blas, "_NVIDIA_DRIVER", tmp_path / "no-driver")
 
 
 @pytest.mark.usefixtures("cpu_only")

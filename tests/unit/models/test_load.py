@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import ModelError
+from runtime.models.device import DeviceKind, default_kind
 from runtime.models.load import Loaded, find_folder, load_model, load_tokenizer, resolve_dtype, write_model_folder
 from tests.unit.models.conftest import scratch, small_model
 
@@ -50,15 +51,11 @@ def test_numpy_parameters_are_written_too(tmp_path: Path, tiny: Loaded) -> None:
     assert mx.load(str(tmp_path / "out" / "model.safetensors"))["a.weight"].shape == (2, 3)
 
 
-def test_auto_means_float32_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runtime.models import load
-    from runtime.models.device import DeviceKind
-
-    monkeypatch.setattr(load, "default_kind", lambda: DeviceKind.CPU)
-    assert resolve_dtype("auto") == "float32"
-    monkeypatch.setattr(load, "default_kind", lambda: DeviceKind.METAL)
-    assert resolve_dtype("auto") == "bfloat16"
-    assert resolve_dtype("float16") == "float16"
+def test_auto_means_float32_on_a_cpu() -> None:
+    assert resolve_dtype("auto", DeviceKind.CPU) == "float32"
+    assert resolve_dtype("auto", DeviceKind.METAL) == "bfloat16"
+    assert resolve_dtype("auto") == resolve_dtype("auto", default_kind())
+    assert resolve_dtype("float16", DeviceKind.CPU) == "float16"
 
 
 def test_the_dtype_asked_for_is_the_parameters_dtype() -> None:
