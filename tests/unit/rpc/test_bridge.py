@@ -36,33 +36,55 @@ async def test_its_exception_comes_out(bridge: Bridge) -> None:
         await bridge.run(fail)
 
 
-async def test_timers_of_the_loop_run_and_the_earliest_comes_first(bridge: Bridge) -> None:
+async def rings(at_seconds: float) -> float:
+    """Wait for a timer of the loop that is set to `at_seconds` of its clock; the clock when it rang."""
+    loop = asyncio.get_running_loop()
+    rang: asyncio.Future[float] = loop.create_future()
+    loop.call_at(at_seconds, lambda: rang.set_result(loop.time()))
+    return await rang
+
+
+async def test_timers_of_the_loop_ring_in_the_order_of_their_times(bridge: Bridge) -> None:
     order: list[str] = []
 
-    async def nap(name: str, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        order.append(name)
+    async def set_both() -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        loop.call_at(now + 0.02, order.append, "late")
+        loop.call_at(now + 0.01, order.append, "early")
+        await rings(now + 0.03)
 
     with trio.fail_after(HANG_SECONDS):
+        await bridge.run(set_both)
+    assert order == ["early", "late"]
+
+
+async def test_a_timer_is_not_held_up_by_a_later_one_that_was_set_before(bridge: Bridge) -> None:
+    with trio.fail_after(HANG_SECONDS):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(bridge.run, nap, "long", 0.06)
+            nursery.start_soon(bridge.run, rings, bridge.loop.time() + 1000 * HANG_SECONDS)
             await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(bridge.run, nap, "short", 0.01)
-    assert order == ["short", "long"]
+            due = bridge.loop.time() + 0.01
+            rang = await bridge.run(rings, due)
+            nursery.cancel_scope.cancel()
+    assert rang >= due
 
 
 async def test_a_trio_cancel_waits_until_the_coroutine_has_ended(bridge: Bridge) -> None:
     steps: list[str] = []
+    scope = trio.CancelScope()
 
     async def tidy() -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_soon(scope.cancel)
         try:
-            await asyncio.get_running_loop().create_future()
+            await loop.create_future()
         except asyncio.CancelledError:
-            await asyncio.sleep(0.01)
+            await rings(loop.time() + 0.01)  # tidying takes turns of the loop
             steps.append("tidied")
             raise
 
-    with trio.move_on_after(0.02) as scope:
+    with trio.fail_after(HANG_SECONDS), scope:
         await bridge.run(tidy)
     assert scope.cancelled_caught
     assert steps == ["tidied"]
