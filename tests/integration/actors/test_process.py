@@ -212,7 +212,9 @@ async def test_what_a_killed_child_started_goes_with_it(tmp_path: Path) -> None:
     listener = Listener()
     child = Supervised(process_spec("grandchild", tmp_path), listener)
     await child.until_it_gives_up(child.kill_after_its_first_beat)
-    await trio.to_thread.run_sync(_wait_gone, listener.all(Report)[0].body["pid"])
+    grandchild = listener.all(Report)[0].body["pid"]
+    await trio.to_thread.run_sync(_wait_gone, grandchild)
+    assert not is_alive(grandchild)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_killed_parent_leaves_nobody(mode: str, watch: Watch, tmp_path: Path) 
 
 
 def test_a_tether_that_is_cut_before_it_is_armed_is_noticed(tmp_path: Path) -> None:
-    program = "import time; from runtime.actors import tether; tether.arm(); time.sleep(1000)"
+    program = "import signal; from runtime.actors import tether; tether.arm(); signal.alarm(1000); signal.pause()"
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -51,18 +51,27 @@ async def test_ask_returns_the_answer_or_raises_the_error_that_was_answered(nurs
 
 async def test_ask_fails_at_once_when_the_actor_ends_before_it_answers(nursery: trio.Nursery) -> None:
     address, inbox = opened()
-    nursery.start_soon(refused, address.ref.ask(lambda reply: Double(1, reply), within=1000), "is down: killed")
-    await inbox.receive()
-    address.close("killed by SIGKILL")
+
+    async def end_instead() -> None:
+        await inbox.receive()
+        address.close("killed by SIGKILL")
+
+    nursery.start_soon(end_instead)
+    with pytest.raises(ActorDown, match="is down: killed"):
+        await address.ref.ask(lambda reply: Double(1, reply), within=1000)
 
 
 async def test_ask_fails_at_once_when_the_actor_restarts_meanwhile(nursery: trio.Nursery) -> None:
     address, inbox = opened()
-    nursery.start_soon(refused, address.ref.ask(lambda reply: Double(1, reply), within=1000), "run/doubler is ")
-    await inbox.receive()
-    address.close("crashed")
-    address.open(Incarnation(2))
-    await wait_all_tasks_blocked()
+
+    async def restart_instead() -> None:
+        await inbox.receive()
+        address.close("crashed")
+        address.open(Incarnation(2))
+
+    nursery.start_soon(restart_instead)
+    with pytest.raises(ActorDown, match="run/doubler is "):
+        await address.ref.ask(lambda reply: Double(1, reply), within=1000)
 
 
 async def test_an_answer_given_just_before_the_end_counts(nursery: trio.Nursery) -> None:
