@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,16 @@ def case(function: Callable[[Any], None]) -> Callable[[Any], None]:
     """Register a directed case."""
     CASES.append(function)
     return function
+
+
+def broken_promise(directed: Callable[[Any], None], core_class: Any) -> str | None:
+    """What `core_class` did against a directed case, in words; None when it keeps it."""
+    try:
+        directed(core_class)
+    except AssertionError as violation:
+        line = traceback.extract_tb(violation.__traceback__)[1]
+        return f"line {line.lineno}, {line.line}: {violation}"
+    return None
 
 
 class Script:

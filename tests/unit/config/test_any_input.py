@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from runtime.config.fields import all_keys, all_tables
 from runtime.config.load import load_config
 from runtime.config.places import dotted
 from runtime.config.save import dumps, template
-from runtime.config.schema import Config
-from runtime.errors import ConfigError, Problem
+from runtime.errors import ConfigError
 from tests.unit.config.strategies import TEXTS
 
 CALM = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -41,26 +39,21 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any") / "any.toml"
 
 
-def answer(path: Path, overrides: list[str]) -> None:
-    problems: Sequence[Problem] = ()
+def is_answered(path: Path, *overrides: str) -> bool:
+    """Whether the answer is a list of problems with facts and places, or a configuration that saves as what it is."""
     try:
-        config: Config | None = load_config(path, overrides)
+        config = load_config(path, overrides)
     except ConfigError as error:
-        problems = error.problems
-        config = None
-    if config is None:
-        assert problems
-        assert all(problem.fact and problem.place for problem in problems)
-    else:
-        path.write_text(dumps(config), encoding="utf-8", newline="\n")
-        assert load_config(path) == config
+        return bool(error.problems) and all(problem.fact and problem.place for problem in error.problems)
+    path.write_text(dumps(config), encoding="utf-8", newline="\n")
+    return load_config(path) == config
 
 
 @CALM
 @given(st.dictionaries(st.sampled_from([key[0] for key in all_tables() if key]) | WORDS, ANYTHING, max_size=4))
 def test_any_tree_of_values_is_answered(path: Path, raw: dict[str, Any]) -> None:
     path.write_text(tomli_w.dumps(raw), encoding="utf-8", newline="\n")
-    answer(path, [])
+    assert is_answered(path)
 
 
 @CALM
@@ -77,7 +70,7 @@ def test_any_value_at_a_real_key_is_answered(path: Path, pairs: list[tuple[str, 
         else:
             around[last] = value
     path.write_text(tomli_w.dumps(raw), encoding="utf-8", newline="\n")
-    answer(path, [])
+    assert is_answered(path)
 
 
 @CALM
@@ -85,14 +78,14 @@ def test_any_value_at_a_real_key_is_answered(path: Path, pairs: list[tuple[str, 
 def test_any_damage_to_a_good_file_is_answered(path: Path, at: int, removed: int, added: str) -> None:
     whole = template()
     path.write_text(whole[:at] + added + whole[at + removed :], encoding="utf-8", newline="\n")
-    answer(path, [])
+    assert is_answered(path)
 
 
 @CALM
 @given(st.binary(max_size=40))
 def test_any_bytes_are_answered(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    answer(path, [])
+    assert is_answered(path)
 
 
 POSITIONS = st.sampled_from(["", "", "[0]", "[1]", "[9]", ".x", ".path"])
@@ -103,4 +96,4 @@ VALUES = st.sampled_from(["1", "x", "[1, 2]", "{path = 'a'}", "'a'", "", "nan", 
 @given(st.lists(st.builds("{}{}={}".format, TABLES | KEYS | TEXTS, POSITIONS, VALUES), min_size=1, max_size=4))
 def test_any_overrides_are_answered(path: Path, overrides: list[str]) -> None:
     path.write_text("schema = 1\n[[data.source]]\npath = 'a'\n", encoding="utf-8")
-    answer(path, overrides)
+    assert is_answered(path, *overrides)

@@ -53,8 +53,11 @@ def test_a_line_is_in_the_file_when_write_returns(path: Path) -> None:
 
 def test_a_second_close_does_nothing(path: Path) -> None:
     journal = Journal(path)
+    journal.write(enveloped(1))
     journal.close()
-    journal.close()
+    with path.open("rb") as successor:  # whoever opens next gets the number of the file that was closed
+        journal.close()
+        assert decode_line(successor.read()) == enveloped(1)
 
 
 def test_numbers_go_on_over_a_resumed_run(path: Path) -> None:
