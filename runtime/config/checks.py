@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from runtime.config.places import Finding, Key, Path
@@ -168,7 +169,7 @@ def further_model_keys_are_no_misspellings(config: Config) -> Findings:
     """[model.scratch] passes on what it does not know, so a slip of a known key has to be found by its spelling."""
     known = type(config.model.scratch).model_fields
     for name in config.model.scratch.model_extra or {}:
-        near = min(known, key=lambda key, name=name: edit_distance(name, key))  # type: ignore[misc]
+        near = min(known, key=partial(edit_distance, name))
         if edit_distance(name, near) <= 2:
             yield Finding(("model", "scratch", name), "unknown key", f"did you mean model.scratch.{near}?")
 

@@ -105,7 +105,10 @@ def read_records(files: tuple[Path, ...], data_format: str, columns: Mapping[str
             if not reason:
                 reason = f"alpaca: {file.name}:{line} {_detect(record, columns, file, line)}"
             checked = _instruction(record, columns, file, line)
-            (quarantined if isinstance(checked, Quarantined) else taken).append(checked)  # type: ignore[arg-type]
+            if isinstance(checked, Quarantined):
+                quarantined.append(checked)
+            else:
+                taken.append(checked)
     return Records(tuple(taken), tuple(quarantined), reason)
 
 

@@ -37,7 +37,7 @@ class ActorRow:
 
     path: ActorPath
     status: ActorStatus = "starting"
-    incarnation: Incarnation = Incarnation(0)  # noqa: RUF009  a NewType is an int
+    incarnation: Incarnation = Incarnation(0)
     since_seconds: float = 0.0
     """Unix time of its last change."""
     restarts: int = 0
@@ -59,7 +59,7 @@ class WorkerRow:
 
     rank: Rank
     phase: WorkerPhase = "joined"
-    incarnation: Incarnation = Incarnation(0)  # noqa: RUF009
+    incarnation: Incarnation = Incarnation(0)
     state_step: int = 0
     """The step whose parameters it had when it last joined or was healed."""
     losses: int = 0
@@ -97,11 +97,11 @@ class Training:
     """Samples consumed after it."""
     first: StepPoint | None = None
     last: StepCommitted | None = None
-    recent: Chain[StepPoint] = Chain(limit=256)  # noqa: RUF009  a Chain is immutable
-    loss: Curve = Curve()  # noqa: RUF009  a Curve is immutable
-    grad_norm: Curve = Curve()  # noqa: RUF009
-    learning_rate: Curve = Curve()  # noqa: RUF009
-    tokens_per_second: Curve = Curve()  # noqa: RUF009
+    recent: Chain[StepPoint] = Chain(limit=256)
+    loss: Curve = Curve()
+    grad_norm: Curve = Curve()
+    learning_rate: Curve = Curve()
+    tokens_per_second: Curve = Curve()
     tokens: int = 0
     """Trained tokens of all commits that the journal carries, repeated ones included."""
     committed: int = 0
@@ -109,7 +109,7 @@ class Training:
     aborted: int = 0
     first_evaluations: Mapping[str, EvaluationFinished] = field(default_factory=dict)
     """By split."""
-    evaluations: Chain[EvaluationFinished] = Chain(limit=1024)  # noqa: RUF009
+    evaluations: Chain[EvaluationFinished] = Chain(limit=1024)
     samples_before: tuple[SampleGenerated, ...] = ()
     """The answers of the first step that answered at all."""
     samples_after: tuple[SampleGenerated, ...] = ()
@@ -158,7 +158,7 @@ class RunState:
     outcome: RunFinished | None = None
     actors: Mapping[ActorPath, ActorRow] = field(default_factory=dict)
     workers: Mapping[Rank, WorkerRow] = field(default_factory=dict)
-    generation: Generation = Generation(0)  # noqa: RUF009
+    generation: Generation = Generation(0)
     members: tuple[tuple[Rank, Incarnation], ...] = ()
     restarts: int = 0
     """Unexpected exits of supervised children, over all sessions."""
@@ -170,8 +170,8 @@ class RunState:
     checkpoints: tuple[CheckpointWritten, ...] = ()
     """On disk, oldest first."""
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
-    marks: Chain[Mark] = Chain(limit=256)  # noqa: RUF009
-    notable: Chain[Envelope] = Chain(limit=512)  # noqa: RUF009
+    marks: Chain[Mark] = Chain(limit=256)
+    notable: Chain[Envelope] = Chain(limit=512)
     unknown: int = 0
     """Facts that this version could not read."""
 

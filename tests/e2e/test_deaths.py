@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,9 +35,9 @@ SETTINGS = {
 }
 
 
-def started(folder: Path, **more: object) -> RunProcess:
+def started(folder: Path, **more: Any) -> RunProcess:
     """The run that every test here disturbs in its own way."""
-    return RunProcess(write_tiny_config(folder, steps=STEPS, extra=SETTINGS), folder, **more)  # type: ignore[arg-type]
+    return RunProcess(write_tiny_config(folder, steps=STEPS, extra=SETTINGS), folder, **more)
 
 
 def last_hash(run: RunProcess) -> str:

@@ -20,6 +20,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -102,11 +103,11 @@ def main(folder: Path, mode: str, *numbers: str) -> None:
         dice = random.Random(seed)
         for _ in range(trials):
             limit = dice.randrange(50_000) if dice.random() < 0.7 else dice.randrange(3_000)  # tensors; small files
-            print(json.dumps(trial(folder, lambda limit=limit: dies_at_byte(limit), snapshot(3))))  # type: ignore[misc]
+            print(json.dumps(trial(folder, partial(dies_at_byte, limit), snapshot(3))))
         return
     saved = snapshot(2, flavour=0.5) if mode == "replace" else snapshot(3)
     for number in range(1, MOST_CALLS):
-        found = trial(folder, lambda number=number: dies_at_call(number), saved)  # type: ignore[misc]
+        found = trial(folder, partial(dies_at_call, number), saved)
         print(json.dumps(found))
         if found["survived"]:
             return

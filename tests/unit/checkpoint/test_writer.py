@@ -15,13 +15,14 @@ from runtime.events import CheckpointFailed, CheckpointRemoved, CheckpointWritte
 from tests.unit.checkpoint.worlds import PROVENANCE, snapshot
 
 GUARD_SECONDS = 60
+KEEP_BY_DEFAULT = Keeping()
 
 
 def order(step: int, **metrics: float) -> WriteCheckpoint:
     return WriteCheckpoint(snapshot(step), PROVENANCE, {f"eval/{name}": value for name, value in metrics.items()})
 
 
-def desk(root: Path, keeping: Keeping = Keeping()) -> tuple[Context[WriteCheckpoint], list[object], object]:  # noqa: B008
+def desk(root: Path, keeping: Keeping = KEEP_BY_DEFAULT) -> tuple[Context[WriteCheckpoint], list[object], object]:
     """A writer that was not started yet, and what it says."""
     said: list[object] = []
     ctx = Context("run/worker-0/writer", inbox=Mailbox[WriteCheckpoint](MAILBOX_CAPACITY), emit=said.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,6 @@ def snapshot(step: int, *, width: int = 4) -> Snapshot:
     )
 
 
-def save(root: Path, *steps: int, **options: object) -> list[Manifest]:
+def save(root: Path, *steps: int, **options: Any) -> list[Manifest]:
     """Write the checkpoints of these steps, in this order."""
-    return [write_checkpoint(snapshot(step), root, PROVENANCE, **options) for step in steps]  # type: ignore[arg-type]
+    return [write_checkpoint(snapshot(step), root, PROVENANCE, **options) for step in steps]

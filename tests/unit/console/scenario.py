@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from console.cli.progress import Progress
 from runtime.events import (
@@ -42,7 +43,7 @@ ONE = Incarnation(1)
 
 
 def started(first_step: int = 1, **changes: object) -> RunStarted:
-    fields = {
+    fields: dict[str, Any] = {
         "name": "quickstart",
         "workers": 2,
         "first_step": first_step,
@@ -54,7 +55,7 @@ def started(first_step: int = 1, **changes: object) -> RunStarted:
         "command": COMMAND,
         **changes,
     }
-    return RunStarted(**fields)  # type: ignore[arg-type]
+    return RunStarted(**fields)
 
 
 def commit(step: int, loss: float, *, applied: bool = True) -> StepCommitted:

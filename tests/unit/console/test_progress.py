@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from console.cli.progress import MODES, Progress, choose, summary_of
-from console.cli.progress.choice import Silent
+from console.cli.progress.choice import Mode, Silent
 from console.cli.progress.figures import columns
 from console.cli.progress.json_lines import JsonLines
 from console.cli.progress.live import Live
@@ -230,10 +230,10 @@ def test_a_closed_stream_ends_the_talk_and_not_the_run() -> None:
     ],
 )
 def test_the_mode_is_what_was_asked_or_what_the_stream_bears(
-    mode: str, terminal: bool, environment: dict[str, str], expected: type
+    mode: Mode, terminal: bool, environment: dict[str, str], expected: type
 ) -> None:
     stream = Terminal() if terminal else io.StringIO()
-    assert type(choose(mode, stream, io.StringIO(), environment)) is expected  # type: ignore[arg-type]
+    assert type(choose(mode, stream, io.StringIO(), environment)) is expected
 
 
 def test_without_an_environment_the_processs_own_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from runtime.events import (
     to_json,
 )
 from runtime.events.codec import KNOWN
+from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, Step
 from tests.unit.events.strategies import events
 
 FIRST_VERSION = Path(__file__).parents[2] / "fixtures" / "events" / "journal-first-version.jsonl"
@@ -42,7 +43,7 @@ def test_the_tag_comes_first_and_fields_keep_their_names() -> None:
 
 
 def test_numbers_that_json_lacks_travel_as_words() -> None:
-    data = to_json(StateHealed(1, 2, float("inf"), 4))  # type: ignore[arg-type]
+    data = to_json(StateHealed(Rank(1), Step(2), float("inf"), 4))
     assert data["seconds"] == "inf"
     healed = from_json(data)
     assert isinstance(healed, StateHealed)
@@ -62,8 +63,8 @@ def test_a_later_versions_new_field_is_left_out() -> None:
 
 def test_an_earlier_versions_missing_field_gets_its_default() -> None:
     assert from_json({"type": "ActorExited", "path": "a", "incarnation": 1, "reason": "killed"}) == ActorExited(
-        "a",  # type: ignore[arg-type]
-        1,  # type: ignore[arg-type]
+        ActorPath("a"),
+        Incarnation(1),
         "killed",
     )
 
@@ -94,7 +95,7 @@ def test_a_broken_event_is_kept_as_unknown_and_never_guessed(data: dict[str, obj
 
 def test_lists_come_back_as_tuples() -> None:
     event = from_json({"type": "GenerationStarted", "generation": 1, "step": 1, "members": [[0, 1], [1, 2]]})
-    assert event == GenerationStarted(1, 1, ((0, 1), (1, 2)))  # type: ignore[arg-type]
+    assert event == GenerationStarted(Generation(1), Step(1), ((Rank(0), Incarnation(1)), (Rank(1), Incarnation(2))))
 
 
 def test_an_integer_is_taken_where_a_float_is_meant() -> None:
@@ -110,7 +111,7 @@ def test_an_exit_status_may_be_absent() -> None:
 
 
 def test_an_envelope_survives_a_round_trip() -> None:
-    envelope = Envelope(7, 1700000000.25, "root/journal", Warned("a", "b"))  # type: ignore[arg-type]
+    envelope = Envelope(7, 1700000000.25, ActorPath("root/journal"), Warned("a", "b"))
     assert envelope_from_json(json.loads(json.dumps(envelope_to_json(envelope)))) == envelope
 
 
@@ -133,6 +134,8 @@ def test_the_journal_of_the_first_version_is_readable_for_ever() -> None:
 
 
 def test_step_committed_reads_its_owners() -> None:
-    event = from_json(to_json(StepCommitted(3, 1, 64, 32, True, 2.5, 10, 1.0, 1e-3, 0.5, owners=(0, 1))))  # type: ignore[arg-type]
+    owners = (Rank(0), Rank(1))
+    committed = StepCommitted(Step(3), Generation(1), Cursor(64), 32, True, 2.5, 10, 1.0, 1e-3, 0.5, owners=owners)
+    event = from_json(to_json(committed))
     assert isinstance(event, StepCommitted)
-    assert event.owners == (0, 1)
+    assert event.owners == owners
