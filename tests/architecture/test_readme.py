@@ -21,12 +21,12 @@ OURS = {"mlx-distributed", "mlx-train", "mlx-serve"}
 
 
 def commands() -> Iterator[list[str]]:
-    """Every command of ours in the shell blocks of README, without `uv run`, as words."""
+    """Every command of ours in the shell blocks of README, without `uv run`, as words; `a && b` is two commands."""
     for language, block in FENCE.findall(README):
         if language not in {"sh", "bash", "console"}:
             continue
-        for line in block.splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
+        for command in (one for line in block.splitlines() for one in line.removeprefix("$ ").split(" && ")):
+            words = shlex.split(command, comments=True)
             words = words[2:] if words[:2] == ["uv", "run"] else words
             if words and words[0] in OURS:
                 yield words
