@@ -40,7 +40,7 @@ class Curve:
     """An immutable curve; bucket k holds the steps from k * width to (k + 1) * width - 1."""
 
     width: int = 1
-    done: Chain[Bucket] = Chain()  # noqa: RUF009  a Chain is immutable
+    done: Chain[Bucket] = Chain()
     newest: Bucket | None = None
     """The bucket that still fills."""
 
