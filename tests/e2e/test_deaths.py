@@ -29,7 +29,7 @@ from tests.support.tiny import write_tiny_config
 pytestmark = pytest.mark.slow
 GUARD_SECONDS = 300.0
 STEPS = 60
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "run": {"seed": 7, "deterministic": True},
     "supervision": {"spare": 1, "backoff_s": 0.1, "intensity": 8, "hang_floor_s": 5.0},
 }
