@@ -153,7 +153,11 @@ class ShmListener:
         self._folder = None if abstract else tempfile.mkdtemp(prefix="mlxd-")
         self.path = f"\0mlxd-{session:016x}" if self._folder is None else f"{self._folder}/lane"
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(self.path)
+        try:
+            self._socket.bind(self.path)
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.listen(64)
         self._wake = Wake()
         self._wake.prepare()

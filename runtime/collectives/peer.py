@@ -60,7 +60,11 @@ class Peer:
         self._lanes: dict[Rank, Lane] = {}
         methods = {"Offer": self._offer, "Manifest": self._store.manifest, "Chunk": self._store.chunk}
         self._server = GrpcServer(listen, self._traffic, self._session, methods)
-        self._listener = ShmListener(self._traffic, self._session) if shared_memory else None
+        try:
+            self._listener = ShmListener(self._traffic, self._session) if shared_memory else None
+        except OSError:
+            self._server.close()
+            raise
         host = advertise or listen.rpartition(":")[0]
         self.address = str(Address(f"{host}:{self._server.port}", self._session))
 

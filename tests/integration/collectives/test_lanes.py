@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -25,7 +26,8 @@ from runtime.rpc.library import grpc
 from tests.integration.collectives.group import GUARD_SECONDS, RUN, gradients, group
 from tests.support.waiting import until
 
-SESSION = 5
+SESSION = secrets.randbits(64)
+"""Names a socket of this host: other test processes draw another."""
 HASH = run_hash(RunId("lanes"))
 HELLO = Hello(HASH, Rank(1), 6, SESSION)
 
@@ -160,7 +162,7 @@ def test_a_stream_of_a_stranger_and_nonsense_in_a_stream_end_it() -> None:
 
 def test_a_peer_that_accepts_and_never_answers_does_not_hold_up_a_new_membership() -> None:
     with group(2) as peers, socket.socket(socket.AF_UNIX) as frozen:
-        frozen.bind("\0mlxd-test-frozen" if sys.platform == "linux" else tempfile.mktemp(prefix="mlxd-"))
+        frozen.bind(f"\0mlxd-frozen-{SESSION}" if sys.platform == "linux" else tempfile.mktemp(prefix="mlxd-"))
         frozen.listen(1)
         listener = peers.peers[1]._listener
         assert listener is not None
@@ -201,7 +203,21 @@ def test_a_lane_that_broke_between_two_steps_is_opened_again(shared_memory: bool
         first = peers.all_reduce(peers.plan([0, 1] * 4), leaves)
         broken = peers.peers[0]._lanes[Rank(1)]
         broken.close()
-        until(lambda: not broken.alive, within_seconds=GUARD_SECONDS, what=lambda: "still alive")
+        noticed = peers.peers[1]._traffic._incoming
+        until(lambda: not any(noticed.values()), within_seconds=GUARD_SECONDS, what=lambda: "still open")
+        assert not broken.alive
         again = peers.all_reduce(peers.plan([0, 1] * 4, step=2), leaves)
         assert peers.peers[0]._lanes[Rank(1)] is not broken
         np.testing.assert_array_equal(first[0], again[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each listener has a folder of its own")
+def test_two_listeners_of_one_session_cannot_be() -> None:
+    traffic = Traffic(HASH, Rank(0))
+    listener = ShmListener(traffic, SESSION)
+    try:
+        with pytest.raises(OSError, match="in use"):
+            ShmListener(traffic, SESSION)
+    finally:
+        traffic.close()
+        listener.close()
