@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from runtime.cluster.messages import ShardTally, Verdict, Vote
-from runtime.cluster.signals import Position
+from runtime.cluster.plan import RunPlan
+from runtime.cluster.signals import GENERATION, Position
 from runtime.events import StepCommitted
 from runtime.flow import CommittedStep, StepOrder
 from runtime.ids import Cursor, Rank, ShardId, Step
@@ -81,6 +82,25 @@ class Ballot:
         )
 
 
+@dataclass
+class Skips:
+    """Counts steps in a row whose gradient was not finite."""
+
+    plan: RunPlan
+    in_a_row: int = 0
+
+    def judge(self, verdict: Verdict | None) -> str:
+        """After each commit: why the run must end now, or an empty string."""
+        if verdict is None or verdict.committed.applied:
+            self.in_a_row = 0
+            return ""
+        self.in_a_row += 1
+        if not self.plan.stop_on_nonfinite and self.in_a_row < self.plan.max_skipped_in_a_row:
+            return ""
+        times = f" {self.in_a_row} times in a row" if self.in_a_row > 1 else ""
+        return f"the gradient of step {verdict.committed.step} was not finite{times}; lower optim.lr"
+
+
 def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: Step) -> Position:
     """The position after a complete ballot: cursor, counters and the verdict that every member applies."""
     order = ballot.order
@@ -88,6 +108,7 @@ def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: S
     counters = dict(at.counters)
     for name, more in (("applied", applied), ("skipped", not applied), ("tokens", count.tokens)):
         counters[name] = counters.get(name, 0) + more
+    counters[GENERATION] = order.generation
     update = int(counters["applied"])
     committed = CommittedStep(order.step, applied, count.tokens, count.loss_sum, count.grad_norm)
     verdict = Verdict(committed, rate_of(max(update, 1), last), update)

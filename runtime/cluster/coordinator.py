@@ -37,13 +37,20 @@ class Coordinator:
     """Give `service` to a server and run `run` beside it; `stop` asks for an orderly end.
 
     `publish` takes every fact; no order leaves before `settled()` has returned, which it may do only when all facts
-    published so far would survive this process: the journal never knows less than a worker.
+    published so far would survive this process: the journal never knows less than a worker. `ended` is called once,
+    before any worker hears of it: a coordinator that dies while it says goodbye needs no successor.
     """
 
     def __init__(
-        self, core: Core, run: str, publish: Callable[[Fact], None], settled: Callable[[], Awaitable[None]]
+        self,
+        core: Core,
+        run: str,
+        publish: Callable[[Fact], None],
+        settled: Callable[[], Awaitable[None]],
+        ended: Callable[[Finished], None] = lambda _: None,
     ) -> None:
-        self.core, self.run_name, self._publish, self._settled = core, run, publish, settled
+        self.core, self.run_name = core, run
+        self._publish, self._settled, self._ended = publish, settled, ended
         self._sessions: dict[int, _Session] = {}
         self._opened = 0
         self._wake_at = float("inf")
@@ -87,6 +94,7 @@ class Coordinator:
                     self._wake_at = time
                 case Finished():
                     self._outcome = action
+                    self._ended(action)
         self._woken.set()
 
     def _tell(self, number: int, message: ToWorker) -> None:

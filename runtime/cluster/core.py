@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from runtime import events as facts
-from runtime.cluster.ballot import Ballot, RateOf, advance, committed_fact
+from runtime.cluster.ballot import Ballot, RateOf, Skips, advance, committed_fact
 from runtime.cluster.evaluation import Evaluation
 from runtime.cluster.membership import Entry, Membership, Role
 from runtime.cluster.messages import (
@@ -41,6 +41,7 @@ from runtime.cluster.plan import RunPlan
 from runtime.cluster.recovery import agree
 from runtime.cluster.saves import Saves, outcome_of
 from runtime.cluster.signals import (
+    ROLLED_BACK,
     Action,
     Event,
     Finished,
@@ -52,7 +53,6 @@ from runtime.cluster.signals import (
     Said,
     Send,
     StopAsked,
-    Tick,
     WakeAt,
 )
 from runtime.cluster.timers import Timers
@@ -82,16 +82,15 @@ class Core:
         self.plan, self.rate_of, self.announce = plan, rate_of, announce
         self.saves = Saves([point])
         self.at = after or Position(point.step, point.cursor, dict(point.counters))
-        self.successor = after is not None
+        self.successor = after is not None or generation > 0
         self.phase = Phase.GATHERING
         self.roster = Membership(Generation(generation))
         self.ballot: Ballot | None = None
         self.evaluation: Evaluation | None = None
         self.evaluated_at, self.metrics = -1, dict[str, float]()
-        self.samples_in_epoch, self.fingerprint = 0, ""
         self.stop_asked = ""
         self.step_since = 0.0
-        self.skipped_in_a_row = 0
+        self.skips = Skips(plan)
         self.timers = Timers()
         self.out: list[Action] = []
 
@@ -110,9 +109,7 @@ class Core:
                 if entry is not None:
                     self._said(entry, message, now)
             case StopAsked(by):
-                self._stop(by, now)
-            case Tick():
-                pass
+                self._stop(by, now)  # a Tick only rings the timers
         while (name := self.timers.due(now)) is not None:
             self._rang(name, now)
         if self.timers.next is not None:
@@ -123,6 +120,10 @@ class Core:
     def finished(self) -> bool:
         """Whether the run is over."""
         return self.phase is Phase.FINISHED
+
+    @property
+    def _last(self) -> Step:
+        return self.plan.last_step(self.roster.samples_in_epoch)
 
     def _said(self, entry: Entry, message: FromWorker, now: float) -> None:
         match message:
@@ -150,7 +151,7 @@ class Core:
             case "retry":
                 self._again("an exchange failed though nobody left", now)
             case _:
-                self._finish("gave_up", f"no worker came back within {self.plan.wait_seconds:g} s", now)
+                self._finish("gave_up", f"no worker came back within {self.plan.wait_seconds:g} s")
 
     def _publish(self, fact: facts.Event) -> None:
         self.out.append(Publish(fact))
@@ -158,13 +159,15 @@ class Core:
     # ---- coming and going
 
     def _joined(self, session: int, join: Join, now: float) -> None:
-        refusal = self._other_data(join) or self.roster.enter(session, join)
+        refusal = self.roster.refusal(join)
         if refusal:
             self.out.append(Send(session, Refused(refusal)))
             return
-        self._publish(
-            facts.WorkerJoined(join.rank, join.incarnation, Step(join.holds), join.pid, join.host, join.device)
-        )
+        before = self.roster.entries.get(join.rank)
+        if before is not None:  # a broken connection that nobody noticed, or a zombie
+            self.out.append(Send(before.session, Refused(f"worker {join.rank} has opened another session")))
+            self._left(before.session, "it opened another session", now)
+        self._publish(self.roster.enter(session, join).joined)
         if self.phase is Phase.GATHERING:
             if len(self.roster.entries) >= self.plan.workers:
                 self._gathered(now)
@@ -173,18 +176,11 @@ class Core:
         elif self.phase is Phase.PAUSED:
             self._try_to_go_on(now)
 
-    def _other_data(self, join: Join) -> str:
-        if not self.fingerprint:
-            self.fingerprint, self.samples_in_epoch = join.data_fingerprint, join.samples_in_epoch
-        if join.data_fingerprint != self.fingerprint:
-            return f"worker {join.rank} on {join.host} reads other training data than the first worker did"
-        return ""
-
     def _left(self, session: int, reason: str, now: float) -> None:
         entry = self.roster.leave(session)
         if entry is None:
             return
-        self._publish(facts.WorkerLost(entry.rank, entry.join.incarnation, reason))
+        self._publish(entry.lost(reason))
         self.saves.lost(entry.rank)
         if entry.role is Role.WAITING:
             return
@@ -208,14 +204,17 @@ class Core:
         entries = self.roster.with_role(*Role)
         if not entries:
             return
+        self.timers.cancel("wait")
         agreement = agree(entries, self.at, self.saves.newest)
-        if agreement.position.step < self.at.step:
-            reason = "no living worker holds the newer state"
-            self._publish(facts.RolledBack(self.at.step, agreement.position.step, reason))
+        before, self.at = self.at.step, agreement.position
+        if self.at.step < before:
+            self.at.counters[ROLLED_BACK] = self.roster.generation
+            self.saves.forget_after(self.at.step)
+            self._publish(facts.RolledBack(before, self.at.step, "no living worker holds the newer state"))
         if not self.successor:
-            last = self.plan.last_step(self.samples_in_epoch)
-            self._publish(self.announce(agreement.position, last, self.samples_in_epoch))
-        self.at, self.successor = agreement.position, True
+            self.at.counters.pop(ROLLED_BACK, None)  # of an earlier run, whose generations are over
+            self._publish(self.announce(self.at, self._last, self.roster.samples_in_epoch))
+        self.successor = True
         if agreement.ready:
             for entry in agreement.ready:
                 entry.role = Role.ACTIVE
@@ -237,13 +236,14 @@ class Core:
             self._boundary(now)
 
     def _holding(self, entry: Entry, message: Holding, now: float) -> None:
-        entry.holds = message.step
         if self.phase is Phase.RESTORING:
+            entry.holds = message.step
             self._restored(now)
+        elif entry.role is Role.WAITING and message.step == self.at.step:
+            entry.now_holds(self.at)
         elif entry.role is Role.CATCHING_UP and message.step >= self.at.step - 1:
             entry.role = Role.ACTIVE
-            size, seconds = message.size_bytes, message.seconds
-            self._publish(facts.StateHealed(entry.rank, message.step, seconds, size, message.sources))
+            self._publish(entry.healed(message))
             if self.phase is Phase.PAUSED:
                 self._try_to_go_on(now)
 
@@ -262,8 +262,9 @@ class Core:
         """Leave PAUSED when enough workers are there: from a living worker's state if there is one, else from disk."""
         if not self.roster.active:
             if self.roster.entries:
+                self.roster.orphan()
                 self.phase, self.successor = Phase.GATHERING, True
-                self.timers.only("gather", now + self.plan.gather_seconds)
+                self.timers.keep("gather", now + self.plan.gather_seconds)
                 if len(self.roster.entries) >= self.plan.workers:
                     self._gathered(now)
         elif len(self.roster.active) >= self.plan.min_workers:
@@ -272,6 +273,8 @@ class Core:
         elif self.roster.with_role(Role.WAITING):
             self._agree("a worker joined")
             self._order(Rest("a newcomer fetches the state"), now)
+            if len(self.roster.active) >= self.plan.min_workers:
+                self._try_to_go_on(now)
 
     # ---- the boundary between two steps
 
@@ -282,7 +285,7 @@ class Core:
         if len(self.roster.active) < self.plan.min_workers:
             self._pause(f"{len(self.roster.active)} of at least {self.plan.min_workers} workers are left", now)
             return
-        last = self.plan.last_step(self.samples_in_epoch)
+        last = self._last
         self.saves.consider(self.plan, self.at.step, now)
         evaluate = self.plan.evaluation_due(self.at.step, last) and self.evaluated_at != self.at.step
         if evaluate and not self.stop_asked:
@@ -298,7 +301,7 @@ class Core:
             self._open(deal(self.roster.active, self.plan.shards, self.roster.speeds), now)
 
     def _open(self, owners: tuple[Rank, ...], now: float) -> None:
-        samples = self.plan.batch_at(self.at.cursor, self.samples_in_epoch)
+        samples = self.plan.batch_at(self.at.cursor, self.roster.samples_in_epoch)
         order = self.roster.step_order(self.at, samples, owners)
         self.phase, self.ballot = Phase.STEPPING, Ballot(order)
         self._order(StepWork(order), now)
@@ -314,9 +317,8 @@ class Core:
         """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
         at, roster, writer = self.at, self.roster, -1
         evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
-        if self.saves.wanted and self.saves.writing is None and roster.active and not evaluating:
-            writer = roster.active[0]
-            self.saves.begin(at, Rank(writer), now)
+        if self.saves.may_begin and roster.active and not evaluating:
+            writer = self.saves.begin(at, roster.active[0], now)
             self._publish(facts.CheckpointStarted(at.step))
         metrics = self.metrics if self.evaluated_at == at.step else {}
         order = replace(roster.order(at, work, writer), metrics=metrics)
@@ -342,16 +344,13 @@ class Core:
     # ---- what the work led to
 
     def _commit(self, ballot: Ballot, now: float) -> None:
-        order, count = ballot.order, ballot.count()
-        applied = count.finite and count.tokens > 0
-        self.at = advance(self.at, ballot, count, self.rate_of, self.plan.last_step(self.samples_in_epoch))
+        count = ballot.count()
+        self.at = advance(self.at, ballot, count, self.rate_of, self._last)
         self._publish(committed_fact(ballot, count, self.at, now - self.step_since))
-        self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
-        if not applied and (self.plan.stop_on_nonfinite or self.skipped_in_a_row >= self.plan.max_skipped_in_a_row):
-            times = "" if self.plan.stop_on_nonfinite else f" {self.skipped_in_a_row} times in a row"
-            self._finish("failed", f"the gradient of step {order.step} was not finite{times}; lower optim.lr", now)
-            return
-        self._boundary(now)
+        if failure := self.skips.judge(self.at.verdict):
+            self._finish("failed", failure)
+        else:
+            self._boundary(now)
 
     def _evaluated(self, evaluation: Evaluation, now: float) -> None:
         for fact in evaluation.facts(self.at.step, now):
@@ -364,7 +363,7 @@ class Core:
         self.saves.done(message.step, message.path if not message.error else "")
         if self.phase is Phase.CLOSING:
             if message.error and message.step == self.at.step:
-                self._finish("failed", f"the last checkpoint could not be written: {message.error}", now)
+                self._finish("failed", f"the last checkpoint could not be written: {message.error}")
             else:
                 self._close(now)
 
@@ -375,23 +374,25 @@ class Core:
         self._publish(facts.StopRequested(by))
         if self.phase is Phase.EVALUATING:
             self._again("stop requested", now)
+        elif self.phase is Phase.PAUSED and self.roster.active:
+            self._close(now)
         elif self.phase in (Phase.GATHERING, Phase.RESTORING, Phase.PAUSED):
-            self._finish("stopped", by, now)
+            self._finish("stopped", by)
 
     def _close(self, now: float) -> None:
         """Nothing is left to do but to make sure that the committed state is on disk."""
         self.phase = Phase.CLOSING
+        self.timers.cancel("wait")
         if self.saves.holds(self.at.step):
-            stopped = self.at.step < self.plan.last_step(self.samples_in_epoch)
-            self._finish("stopped" if stopped else "done", self.stop_asked if stopped else "", now)
+            stopped = self.at.step < self._last
+            self._finish("stopped" if stopped else "done", self.stop_asked if stopped else "")
             return
         if self.saves.writing != self.at.step:
             self.saves.wanted = True
         self._agree("closing")
         self._order(Rest("closing"), now)
 
-    def _finish(self, outcome: str, reason: str, now: float) -> None:
-        del now
+    def _finish(self, outcome: str, reason: str) -> None:
         self.phase, self.timers = Phase.FINISHED, Timers()
         for entry in self.roster.with_role(*Role):
             self.out.append(Send(entry.session, Finish(outcome, reason)))

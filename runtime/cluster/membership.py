@@ -5,12 +5,12 @@ A small mutable book that only the coordinator's core writes in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from runtime.cluster.messages import Heal, Join, Member, Order, Work
-from runtime.cluster.signals import Position
-from runtime.events import GenerationStarted
+from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Work
+from runtime.cluster.signals import GENERATION, Position
+from runtime.events import GenerationStarted, StateHealed, WorkerJoined, WorkerLost
 from runtime.flow import StepOrder
 from runtime.ids import Generation, Rank, Step
 
@@ -49,29 +49,62 @@ class Entry:
         """As the other workers see it."""
         return Member(self.join.rank, self.join.incarnation, self.join.peer_address)
 
+    def reaches(self, at: Position) -> bool:
+        """Whether it joined with the state `at`, or will have it once it hears the verdict on the step it prepared."""
+        join, generation = self.join, at.counters.get(GENERATION, 0)
+        if self.holds == at.step:
+            return join.counters.get(GENERATION, 0) == generation
+        return 0 <= self.holds == at.step - 1 and at.verdict is not None and 0 < join.prepared == generation
+
+    @property
+    def joined(self) -> WorkerJoined:
+        """The fact that it joined."""
+        join = self.join
+        return WorkerJoined(join.rank, join.incarnation, Step(join.holds), join.pid, join.host, join.device)
+
+    def healed(self, by: Holding) -> StateHealed:
+        """The fact that it has the state now."""
+        return StateHealed(self.rank, by.step, by.seconds, by.size_bytes, by.sources)
+
+    def lost(self, reason: str) -> WorkerLost:
+        """The fact that it left."""
+        return WorkerLost(self.rank, self.join.incarnation, reason)
+
+    def now_holds(self, at: Position) -> None:
+        """It came to hold the committed state since it joined."""
+        self.holds = at.step
+        self.join = replace(self.join, holds=at.step, prepared=0, cursor=at.cursor, counters=dict(at.counters))
+
 
 @dataclass
 class Membership:
-    """The joined workers by rank; the newest incarnation of each (so that a zombie is known); the generation."""
+    """The joined workers by rank; the newest incarnation of each (so that a zombie is known); the generation; and
+    which data they read, all of them the same."""
 
     generation: Generation
     entries: dict[Rank, Entry] = field(default_factory=dict)
     newest: dict[Rank, int] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
     """Who took part in the generation."""
+    fingerprint: str = ""
+    samples_in_epoch: int = 0
 
-    def enter(self, session: int, join: Join) -> str:
-        """Take a worker in; returns why not, or an empty string. An older session of the same slot is replaced."""
+    def refusal(self, join: Join) -> str:
+        """Why this worker may not come in; empty when it may. The first one says which data the run reads."""
+        self.fingerprint = self.fingerprint or join.data_fingerprint
+        self.samples_in_epoch = self.samples_in_epoch or join.samples_in_epoch
         newest = self.newest.get(join.rank, 0)
+        if join.data_fingerprint != self.fingerprint:
+            return f"worker {join.rank} on {join.host} reads other training data than the first worker did"
         if join.incarnation < newest:
             return f"incarnation {join.incarnation} of worker {join.rank} was replaced by {newest}"
-        self.newest[join.rank] = join.incarnation
-        self.entries[join.rank] = Entry(session, join, holds=join.holds)
         return ""
 
-    def fence(self, rank: Rank, incarnation: int) -> None:
-        """Refuse this and every older incarnation of `rank` from now on."""
-        self.newest[rank] = max(self.newest.get(rank, 0), incarnation + 1)
+    def enter(self, session: int, join: Join) -> Entry:
+        """Take a worker in. Whoever spoke for its slot before must have left."""
+        self.newest[join.rank] = join.incarnation
+        self.entries[join.rank] = entry = Entry(session, join, holds=join.holds)
+        return entry
 
     def leave(self, session: int) -> Entry | None:
         """Take out whoever spoke through `session`; None when that session was replaced already."""
@@ -104,12 +137,15 @@ class Membership:
         return tuple(entry.rank for entry in self.with_role(Role.ACTIVE, Role.CATCHING_UP))
 
     def admit(self, at: Position) -> list[tuple[Entry, Heal]]:
-        """Newcomers become members that fetch the state `at` from the active ones; returns what to tell them."""
-        if not self.active:
-            return []
+        """Newcomers become members: at once if they hold `at`, else by fetching it from the active ones.
+
+        Returns what to tell those who fetch."""
+        for entry in self.with_role(Role.WAITING) if self.active else ():
+            if entry.reaches(at):
+                entry.role = Role.ACTIVE
         sources = tuple(self.entries[rank].member for rank in self.active)
         told = []
-        for entry in self.with_role(Role.WAITING):
+        for entry in self.with_role(Role.WAITING) if sources else ():
             entry.role, entry.heals_from = Role.CATCHING_UP, at.step
             told.append((entry, Heal(at.step, at.cursor, at.counters, sources)))
         return told
@@ -128,6 +164,11 @@ class Membership:
         """States that members must keep, because a newcomer is fetching them."""
         healing = self.with_role(Role.CATCHING_UP)
         return tuple(Step(step) for step in sorted({entry.heals_from for entry in healing if entry.heals_from >= 0}))
+
+    def orphan(self) -> None:
+        """Nobody is left who could give its state: who was fetching it has nothing."""
+        for entry in self.with_role(Role.CATCHING_UP):
+            entry.role, entry.holds, entry.heals_from = Role.WAITING, -1, -1
 
     # ---- what the members are told
 

@@ -37,7 +37,9 @@ class Join:
     holds: int
     """Step whose state it holds, -1 for none."""
     prepared: int
-    """Step whose summed gradient it holds but has not applied, 0 for none."""
+    """Generation in which it took part in summing the gradient of step `holds + 1`, which it has not applied; 0: none.
+
+    Other members may have summed that step anew since: only the generation that committed it has the right sum."""
     cursor: Cursor
     counters: Mapping[str, float]
     samples_in_epoch: int

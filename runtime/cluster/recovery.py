@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from runtime.cluster.membership import Entry
 from runtime.cluster.messages import RestorePoint
-from runtime.cluster.signals import Position
+from runtime.cluster.signals import GENERATION, ROLLED_BACK, Position
 from runtime.ids import Step
 
 
@@ -26,17 +26,17 @@ class Agreement:
 
 def agree(entries: Sequence[Entry], committed: Position, on_disk: RestorePoint) -> Agreement:
     """The state that a run goes on from when `entries` are all the workers there are."""
-    ready = tuple(entry for entry in entries if _reaches(entry, committed))
+    ready = tuple(entry for entry in entries if entry.reaches(committed))
     if ready:
         return Agreement(committed, ready)
-    newest = max(entries, key=lambda entry: entry.holds)
-    if newest.holds >= 0 and newest.holds >= on_disk.step:
+    floor = committed.counters.get(ROLLED_BACK, 0)
+    usable = [entry for entry in entries if entry.holds >= max(on_disk.step, 0) and _committed_in(entry) > floor]
+    if usable:
+        newest = max(usable, key=lambda entry: (entry.holds, _committed_in(entry)))
         position = Position(Step(newest.holds), newest.join.cursor, dict(newest.join.counters))
-        return Agreement(position, tuple(entry for entry in entries if entry.holds == newest.holds))
+        return Agreement(position, tuple(entry for entry in usable if entry.reaches(position)))
     return Agreement(Position(on_disk.step, on_disk.cursor, dict(on_disk.counters)), ())
 
 
-def _reaches(entry: Entry, committed: Position) -> bool:
-    """Whether this worker holds the committed state, or will once it hears the verdict on the step that it prepared."""
-    one_behind = entry.holds == committed.step - 1 and entry.join.prepared == committed.step
-    return entry.holds >= 0 and (entry.holds == committed.step or (one_behind and committed.verdict is not None))
+def _committed_in(entry: Entry) -> float:
+    return entry.join.counters.get(GENERATION, 0)

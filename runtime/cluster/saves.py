@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from runtime.cluster.messages import CheckpointDone, RestorePoint
 from runtime.cluster.plan import RunPlan
@@ -21,7 +21,8 @@ class Saves:
     wanted: bool = False
     since: float = 0.0
     """When the newest checkpoint was ordered."""
-    _position: Position | None = None
+    _ordered: dict[Step, RestorePoint] = field(default_factory=dict)
+    """What was ordered and not reported yet, also by writers that were lost: some finish all the same."""
 
     @property
     def newest(self) -> RestorePoint:
@@ -37,10 +38,16 @@ class Saves:
         if not self.holds(step) and plan.checkpoint_due(step, now - self.since):
             self.wanted = True
 
-    def begin(self, at: Position, writer: Rank, now: float) -> None:
-        """`writer` was told to save `at`."""
+    @property
+    def may_begin(self) -> bool:
+        """Whether a checkpoint is wanted and no other is being written."""
+        return self.wanted and self.writing is None
+
+    def begin(self, at: Position, writer: Rank, now: float) -> Rank:
+        """`writer`, which is returned, is told to save `at`."""
         self.writing, self.writer, self.wanted, self.since = at.step, writer, False, now
-        self._position = Position(at.step, at.cursor, dict(at.counters))
+        self._ordered[at.step] = RestorePoint(at.step, at.cursor, "", dict(at.counters))
+        return writer
 
     def lost(self, rank: Rank) -> None:
         """A worker is gone: if it was writing, a checkpoint is wanted again."""
@@ -50,13 +57,18 @@ class Saves:
 
     def done(self, step: Step, path: str) -> None:
         """The checkpoint of `step` is complete at `path` (empty: it failed)."""
-        if step != self.writing:
-            return
-        if path and self._position is not None:
-            at = self._position
-            self.points.insert(0, RestorePoint(at.step, at.cursor, path, at.counters))
+        if step == self.writing:
+            self.writing = self.writer = None
+        ordered = self._ordered.pop(step, None)
+        if path and ordered is not None:
+            self.points.append(replace(ordered, path=path))
+            self.points.sort(key=lambda point: -point.step)
             del self.points[4:]
-        self.writing = self.writer = None
+
+    def forget_after(self, step: Step) -> None:
+        """The run went back to `step`: newer states are no part of it any more."""
+        self.points = [point for point in self.points if point.step <= step]
+        self._ordered = {ordered: point for ordered, point in self._ordered.items() if ordered <= step}
 
 
 def outcome_of(done: CheckpointDone) -> CheckpointFailed | CheckpointWritten:

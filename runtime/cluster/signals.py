@@ -95,6 +95,12 @@ class Finished:
 Action: TypeAlias = Send | Publish | WakeAt | Finished
 
 
+GENERATION = "generation"
+"""Counter: the generation that committed the state. Step and generation together name one state and no other."""
+ROLLED_BACK = "rolled_back"
+"""Counter: the last generation before the run went back; newer states that it committed are no part of the run."""
+
+
 @dataclass
 class Position:
     """The committed state, as numbers."""

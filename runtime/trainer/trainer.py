@@ -8,8 +8,10 @@ summed gradients of the steps that others compute, puts them aside, fetches a st
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVarTuple
 
 import trio
 
@@ -30,14 +32,20 @@ from runtime.cluster.messages import (
     Verdict,
 )
 from runtime.cluster.session import Session
+from runtime.cluster.signals import GENERATION
 from runtime.errors import Aborted, PeerLost, StaleGeneration
 from runtime.flow import Snapshot, StepOrder
-from runtime.ids import Cursor, Incarnation, Rank, Step
+from runtime.ids import Cursor, Generation, Incarnation, Rank, Step
 from runtime.trainer.engine import Local, Parts
 from runtime.trainer.step import run_step
 
 HEARTBEAT_SECONDS = 1.0
 OUTBOX = 16
+HEAL_RETRY_SECONDS = 0.1
+HEAL_SECONDS = 120.0
+"""How long a newcomer asks for a state that nobody has ready, before it joins anew."""
+
+Words = TypeVarTuple("Words")
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,35 @@ class _Closed:
     counters: Mapping[str, float]
 
 
+class _SessionTasks:
+    """The tasks of one session: they end together, and what ended them is no exception group.
+
+    (A group would also hold the cancellation of a trainer that is stopped at the same moment.)
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self.end: Finish | Refused | None = None
+        self.failure: StaleGeneration | PeerLost | None = None
+
+    def start(self, task: Callable[[*Words], Awaitable[None]], *words: *Words) -> None:
+        """Run a task until it fails or the session ends."""
+        self._nursery.start_soon(self._run, partial(task, *words))
+
+    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except (StaleGeneration, PeerLost) as failure:
+            if not isinstance(self.failure, StaleGeneration):  # it asks for more
+                self.failure = failure
+            self._nursery.cancel_scope.cancel()
+
+    def over(self, end: Finish | Refused) -> None:
+        """The coordinator has ended the session."""
+        self.end = end
+        self._nursery.cancel_scope.cancel()
+
+
 class Trainer:
     """`serve` one session after another; the state outlives them."""
 
@@ -77,13 +114,17 @@ class Trainer:
         self._closed: dict[Step, _Closed] = {}
         self._healed: Holding | None = None
         self._held: dict[Step, Snapshot] = {}
+        self._summed_in: dict[Step, Generation] = {}
+        """Generation of the newest exchange of each step that is not applied yet."""
+        self._fetching = trio.CancelScope()
         self._applying = trio.Lock()
         self._outbox, self._reports = trio.open_memory_channel[CheckpointDone](OUTBOX)
 
     def join(self) -> Join:
         """The first message of a session: who is there, and what state it holds."""
         engine, who = self.parts.engine, self.identity
-        prepared = engine.holds + 1 if engine.holds >= 0 and engine.has_prepared(Step(engine.holds + 1)) else 0
+        following = Step(engine.holds + 1)
+        prepared = self._summed_in.get(following, 0) if engine.holds >= 0 and engine.has_prepared(following) else 0
         return Join(
             run=who.run,
             rank=who.rank,
@@ -113,26 +154,24 @@ class Trainer:
         self._todo.clear()
         self._closed.clear()
         self._order, self._healed = None, None
-        end: Finish | Refused | None = None
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, session)
-                nursery.start_soon(self._heartbeat, session)
-                nursery.start_soon(self._pass_on, session)
-                end = await self._work(session, nursery)
-                nursery.cancel_scope.cancel()
-        except* StaleGeneration as stale:
+        async with trio.open_nursery() as nursery:
+            tasks = _SessionTasks(nursery)
+            tasks.start(self._listen, session)
+            tasks.start(self._heartbeat, session)
+            tasks.start(self._pass_on, session)
+            tasks.start(self._work, session, tasks)
+        if isinstance(tasks.failure, StaleGeneration):
             self._forget()
-            raise StaleGeneration(str(stale.exceptions[0])) from stale
-        except* PeerLost as lost:
-            raise PeerLost(str(lost.exceptions[0])) from lost
+        if tasks.failure is not None:
+            raise tasks.failure
         session.leave()
-        assert end is not None  # _work returns only with one
-        return end
+        assert tasks.end is not None  # the nursery ends only with an end or a failure
+        return tasks.end
 
     def _forget(self) -> None:
         self.parts.engine.forget()
-        self._local, self._held = None, {}
+        self._local = None
+        self._summed_in.clear()
 
     # ---- the tasks of a session
 
@@ -164,7 +203,7 @@ class Trainer:
         async for done in self._reports:
             await session.say(done)
 
-    async def _work(self, session: Session, nursery: trio.Nursery) -> Finish | Refused:
+    async def _work(self, session: Session, tasks: _SessionTasks) -> None:
         while True:
             while not self._todo:
                 self._arrived = trio.Event()
@@ -173,11 +212,13 @@ class Trainer:
                 case Order() as order:
                     await self._do(order, session)
                 case Heal() as heal:
-                    nursery.start_soon(self._heal, heal, session)
+                    self._forget()
+                    self._order = None
+                    tasks.start(self._heal, heal, session)
                 case Restore() as back:
                     await self._restore(back, session)
                 case Finish() | Refused() as end:
-                    return end
+                    return tasks.over(end)
 
     # ---- one order
 
@@ -211,9 +252,10 @@ class Trainer:
             if not votes and engine.holds == order.step - 1:
                 await session.say(Holding(Step(engine.holds), *self._healing()))
             self._healed = None if votes else self._healed
-        if self._local is None or self._local.step != order.step:
-            self._local = Local(order.step)
+        if self._local is None or self._local.step != order.step or self._local.tallies.keys() - order.shards_of(rank):
+            self._local = Local(order.step)  # a sum that holds a shard of somebody else's cannot be taken apart
         engine.discard(order.step)
+        self._summed_in[order.step] = order.generation
         try:
             vote = await run_step(order, rank, self._local, self.parts)
         except Aborted:
@@ -237,7 +279,9 @@ class Trainer:
                 if not engine.has_prepared(step):
                     raise StaleGeneration(f"the verdict on step {step} came, but its gradient never did")
                 self.parts.pulse.enter(step, "apply")
-                closed = self._closed.pop(step)
+                closed, summed_in = self._closed.pop(step), self._summed_in.pop(step, 0)
+                if closed.counters.get(GENERATION, summed_in) != summed_in:
+                    raise StaleGeneration(f"step {step} was summed anew without this worker, and then committed")
                 await engine.apply(closed.verdict, closed.cursor, closed.counters)
                 self._local = None
             for step in [step for step in self._closed if 0 <= step <= engine.holds]:
@@ -255,20 +299,36 @@ class Trainer:
     async def _restore(self, order: Restore, session: Session) -> None:
         self.parts.pulse.enter(order.step, "restore")
         started = trio.current_time()
-        self._forget()
-        size_bytes = await self.parts.engine.restore(order)
+        self._fetching.cancel()
+        async with self._applying:
+            self._forget()
+            self._closed.clear()
+            self._held = {}
+            await self.parts.exchange.offer(())  # a state that was rolled back is nobody's medicine
+            size_bytes = await self.parts.engine.restore(order)
         await session.say(Holding(order.step, trio.current_time() - started, size_bytes))
 
     async def _heal(self, heal: Heal, session: Session) -> None:
         started = trio.current_time()
-        try:
-            snapshot, size_bytes, sources = await self.parts.exchange.fetch(heal)
-        except PeerLost as lost:
-            raise StaleGeneration(f"the state after step {heal.step} could not be fetched: {lost}") from lost
-        await self.parts.engine.adopt(snapshot)
-        await self._catch_up()
-        self._healed = Holding(heal.step, trio.current_time() - started, size_bytes, sources)
-        await session.say(Holding(Step(self.parts.engine.holds), *self._healing()))
+        with trio.CancelScope() as self._fetching:
+            snapshot, size_bytes, sources = await self._fetch(heal)
+            async with self._applying:
+                await self.parts.engine.adopt(snapshot)
+            await self._catch_up()
+            self._healed = Holding(heal.step, trio.current_time() - started, size_bytes, sources)
+            await session.say(Holding(Step(self.parts.engine.holds), *self._healing()))
+
+    async def _fetch(self, heal: Heal) -> tuple[Snapshot, int, tuple[Rank, ...]]:
+        """Ask until a source has the state ready: it offers it when it reads the order that follows this `heal`."""
+        patience = trio.current_time() + HEAL_SECONDS
+        while True:
+            try:
+                return await self.parts.exchange.fetch(heal)
+            except PeerLost as lost:
+                members = heal.sources if self._order is None else self._order.members
+                if not set(heal.sources) & set(members) or trio.current_time() > patience:
+                    raise StaleGeneration(f"the state after step {heal.step} could not be fetched: {lost}") from lost
+            await trio.sleep(HEAL_RETRY_SECONDS)
 
     def _healing(self) -> tuple[float, int, tuple[Rank, ...]]:
         assert self._healed is not None  # only asked while healing
