@@ -5,6 +5,7 @@
     python -m tests.chaos.kills --workers 3 --kills 20 --kinds coordinator
     python -m tests.chaos.kills --workers 3 --kills 300 --kinds kill,segfault,stop,coordinator --no-compare
 
+With `--least-delay 10 --delay 12` a new spare has its imports done before the next fault, as in real life.
 Prints the recovery from each fault, then medians, p99 and worst; exit code 0 when no step was rolled back, no sample
 was lost or doubled, and the parameters equal those of a run that was left in peace.
 """
@@ -30,6 +31,7 @@ def main() -> int:
     parser.add_argument("--spare", type=int, default=1, help="supervision.spare")
     parser.add_argument("--hidden", type=int, default=64, help="width of the model: how long a step takes")
     parser.add_argument("--steps-between", type=int, default=10, help="at most this many, once the run is whole")
+    parser.add_argument("--least-delay", type=float, default=0.0, help="at least this many seconds after a commit")
     parser.add_argument("--delay", type=float, default=0.25, help="at most this many seconds after a commit")
     parser.add_argument("--no-compare", action="store_true", help="leave out the undisturbed run")
     parser.add_argument("--folder", type=Path, help="keep everything there; default: a temporary folder")
@@ -40,6 +42,7 @@ def main() -> int:
         workers=args.workers,
         kinds=[Kind(name) for name in args.kinds.split(",")],
         most_steps_between=args.steps_between,
+        least_delay_seconds=args.least_delay,
         most_delay_seconds=args.delay,
     )
     tables = settings(args.workers, hidden=args.hidden, layers=2, spare=args.spare)

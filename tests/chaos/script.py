@@ -80,14 +80,16 @@ def random_script(
     kinds: Sequence[Kind] = (Kind.KILL,),
     first_step: int = 3,
     most_steps_between: int = 10,
+    least_delay_seconds: float = 0.0,
     most_delay_seconds: float = 0.25,
 ) -> FaultScript:
     """`count` faults at random moments within steps: the same for the same arguments, on every machine."""
     draw = random.Random(seed)
     script, step = FaultScript(), first_step
+    most = max(least_delay_seconds, most_delay_seconds)
     for _ in range(count):
         kind = draw.choice(list(kinds))
         rank = None if kind is Kind.COORDINATOR else Rank(draw.randrange(workers))
-        script = script._then(Fault(kind, Step(step), rank, draw.uniform(0, most_delay_seconds)))
+        script = script._then(Fault(kind, Step(step), rank, draw.uniform(least_delay_seconds, most)))
         step += draw.randint(1, most_steps_between)
     return script
