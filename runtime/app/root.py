@@ -17,7 +17,7 @@ from runtime.actors.frames import Beat, Fact, Hello, Order, Report
 from runtime.actors.process import Source
 from runtime.actors.ref import Address
 from runtime.app.reports import as_event
-from runtime.app.words import COORDINATOR, FINISHED, POINT, POSITION, SERVE, SERVING, STOP_RUN
+from runtime.app.words import COORDINATOR, FINISHED, JOURNALED, POINT, POSITION, SERVE, SERVING, STOP_RUN
 from runtime.cluster.detector import HangDetector
 from runtime.errors import ActorError
 from runtime.events import from_json
@@ -176,6 +176,8 @@ class _CoordinatorHooks(FrameHooks):
         if isinstance(event, facts.StepCommitted):
             self._root.detector.learn(event.seconds)
             self._root.training.set()
+        if isinstance(event, facts.CheckpointStarted):
+            _tell(self._root.coordinator, Order(JOURNALED))
         if isinstance(event, facts.GenerationStarted):
             self._root.briefing.generation = event.generation
 
