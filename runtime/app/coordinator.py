@@ -84,7 +84,7 @@ class _Desk:
 
     def journaled(self) -> None:
         """The root has written down one more `CheckpointStarted`, and all before it."""
-        self._unanswered -= 1
+        self._unanswered = max(0, self._unanswered - 1)
         self._answered.set()
         self._answered = trio.Event()
 
