@@ -71,9 +71,8 @@ class Outcome:
 
     def __str__(self) -> str:
         lines = [
-            f"root {number}: step {one.at_step:>4}{' inside a checkpoint' if one.moment.inside_checkpoint else '':<21}"
-            f"{' left a draft' if one.left_a_draft else '':<14} exit {one.code:>4}, all gone after "
-            f"{one.outlived_seconds:.3f} s"
+            f"root {number:>2}: step {one.at_step:>4} {_where(one):<36} exit {one.code:>4}, "
+            f"all gone after {one.outlived_seconds:.3f} s"
             for number, one in enumerate(self.killed, 1)
         ]
         equal = "equal to the undisturbed run's" if self.same_hash else "NOT those of the undisturbed run"
@@ -83,6 +82,11 @@ class Outcome:
             f"parameters    {equal}",
         ]
         return "\n".join(lines)
+
+
+def _where(one: Killed) -> str:
+    inside = "inside a checkpoint" if one.moment.inside_checkpoint else ""
+    return f"{inside}{', left a draft' if one.left_a_draft else ''}".strip(", ")
 
 
 def random_moments(seed: int, count: int) -> tuple[Moment, ...]:

@@ -25,7 +25,7 @@ class Scene:
         self.workers = 0
         self.step = Step(0)
         self.taking_part: set[Rank] = set()
-        """Ranks whose gradients were in a commit since they were last lost."""
+        """Ranks whose gradients were in a commit since they, or the coordinator, were last lost."""
         self.pids: dict[str, tuple[int, Incarnation]] = {}
         """Path of each living child process -> its process id and incarnation."""
         self.over = False
@@ -39,7 +39,8 @@ class Scene:
                 self.pids[path] = pid, incarnation
             case ActorExited(path=path):
                 self.pids.pop(path, None)
-                self.taking_part.discard(_rank(path))
+                gone = rank_of(path)
+                self.taking_part -= self.taking_part if path == COORDINATOR_PATH else {gone}
             case WorkerLost(rank=rank):
                 self.taking_part.discard(rank)
             case RolledBack(to_step=step):
@@ -64,8 +65,3 @@ class Scene:
         if rank is None:
             return self.pids.get(COORDINATOR_PATH)
         return next((found for path, found in self.pids.items() if rank_of(path) == rank), None)
-
-
-def _rank(path: str) -> Rank:
-    rank = rank_of(path)
-    return Rank(-1) if rank is None else rank
