@@ -52,7 +52,10 @@ def default_kind() -> DeviceKind:
 
 
 def compile_supported() -> bool:
-    """Whether `mx.compile` works: on the CPU mlx runs g++ (c++ on macOS) each time it meets a new graph."""
+    """Whether `mx.compile` compiles: on the CPU mlx runs g++ each time it meets a new graph.
+
+    Without g++, mlx 0.32.4 looks for it and runs the graph uncompiled; older versions fail at the first step.
+    """
     return default_kind() is not DeviceKind.CPU or shutil.which("g++") is not None
 
 
