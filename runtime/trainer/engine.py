@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -26,7 +26,7 @@ class Local:
 
     step: Step
     tallies: dict[ShardId, ShardTally] = field(default_factory=dict)
-    gradients: object = None
+    gradients: Any = None
     """The engine's own form of the summed gradients of these shards."""
     useful_tokens: int = 0
     computed_positions: int = 0

@@ -67,12 +67,15 @@ class GradientFunctions:
         tokens_BT, mask_BT = mx.array(tokens), mx.array(mask)
         self.shapes.add(tuple(tokens_BT.shape))
         if so_far is None:
-            return self._first(parameters, tokens_BT, mask_BT)  # type: ignore[no-any-return]
-        return self._more(parameters, so_far, tokens_BT, mask_BT)  # type: ignore[no-any-return]
+            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT)
+        else:
+            result = self._more(parameters, so_far, tokens_BT, mask_BT)
+        return result
 
     def judge(self, parameters: Tree, tokens: Any, mask: Any) -> tuple[mx.array, mx.array]:
         """(row losses [B], correct first choices [B]) without gradients, lazily."""
-        return self._judge(parameters, mx.array(tokens), mx.array(mask))  # type: ignore[no-any-return]
+        result: tuple[mx.array, mx.array] = self._judge(parameters, mx.array(tokens), mx.array(mask))
+        return result
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -149,7 +149,7 @@ class Replica:
 
     def _add_by_tree(self, local: Local, batch: Batch) -> None:
         """Shards from left to right, what was already there between them; at most log2(V) + 1 sums live at once."""
-        done: dict[Node, Tree] = dict(local.gradients or {})  # type: ignore[call-overload]
+        done: dict[Node, Tree] = dict(local.gradients or {})
         micros: dict[Node, list[Micro]] = {(shard, 1): [] for shard in batch.shards}
         for micro in batch.micros:
             micros[micro.shards[0], 1].append(micro)

@@ -51,7 +51,8 @@ class Update:
         """
         scale = clip_scale(committed.grad_norm, self.max_grad_norm) / committed.tokens
         numbers = mx.array(scale, mx.float32), mx.array(rate, mx.float32), mx.array(update, mx.float32)
-        return self._apply(parameters, state, gradient, *numbers)  # type: ignore[no-any-return]
+        result: tuple[Tree, Tree] = self._apply(parameters, state, gradient, *numbers)
+        return result
 
     def _tree(self, gradient: Tree | mx.array) -> Tree:
         return self.layout.unflatten(gradient) if isinstance(gradient, mx.array) else gradient

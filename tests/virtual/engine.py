@@ -137,7 +137,7 @@ class VirtualEngine:
 
     async def add_gradients(self, local: Local, batch: Batch) -> None:
         await self.host.busy(SHARD_SECONDS * len(batch.shards))
-        gradients: dict[int, str] = dict(local.gradients or {})  # type: ignore[call-overload]
+        gradients: dict[int, str] = dict(local.gradients or {})
         for shard in batch.shards:
             ids = batch.sample_ids[shard]
             gradients[shard] = gradients.get(shard, "") + digest_of(self._digest, ids)
@@ -151,7 +151,7 @@ class VirtualEngine:
         return {(int(self.host.rank), 1): self._part(local)} if local.tallies else {}
 
     def _part(self, local: Local) -> Part:
-        gradients: dict[int, str] = dict(local.gradients or {})  # type: ignore[call-overload]
+        gradients: dict[int, str] = dict(local.gradients or {})
         samples = {sample for tally in local.tallies.values() for sample in tally.sample_ids}
         return Part(tuple(sorted(gradients.items())), not samples & self.history.poison)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -166,5 +167,5 @@ async def test_the_configuration_is_known_by_its_hash(equipment: Equipment, run_
 def trainer_of(bench: Bench) -> Trainer:
     """A trainer that serves nobody yet: it only takes reports."""
     identity = Identity("run-id", Rank(1), Incarnation(2), "127.0.0.1:3", 96, "data", "host", "cpu", 7)
-    nobody: object = None
-    return Trainer(identity, Parts(nobody, nobody, nobody, nobody, bench.pulse))  # type: ignore[arg-type]
+    nobody: Any = None
+    return Trainer(identity, Parts(nobody, nobody, nobody, nobody, bench.pulse))

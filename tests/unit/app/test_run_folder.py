@@ -13,7 +13,7 @@ import pytest
 from runtime.app.run_folder import RunFolder, open_run_folder, sentence
 from runtime.app.run_lock import owner_of
 from runtime.errors import RunFolderError, UsageError
-from runtime.events import Envelope, Event, RunFinished, RunStarted
+from runtime.events import Envelope, Event, Outcome, RunFinished, RunStarted
 from runtime.events.journal import Journal
 from runtime.ids import ActorPath, Step
 
@@ -49,8 +49,8 @@ def a_run(runs: Path, *facts: Event, **how: str) -> Path:
         return folder.path
 
 
-def ended(outcome: str) -> RunFinished:
-    return RunFinished(outcome, Step(9), 1.0)  # type: ignore[arg-type]
+def ended(outcome: Outcome) -> RunFinished:
+    return RunFinished(outcome, Step(9), 1.0)
 
 
 def test_a_first_run_makes_its_folder_and_says_nothing(runs: Path) -> None:

@@ -93,6 +93,8 @@ def test_a_child_that_is_dead_already_is_not_recorded(tmp_path: Path) -> None:
 def test_a_full_disk_does_not_stop_the_bus(tmp_path: Path, lone_child: subprocess.Popen[bytes]) -> None:
     records = ChildRecords(tmp_path / "gone")
     state(records, ready(lone_child.pid), ActorExited(WORKER, Incarnation(1), "normal"))
+    assert not (tmp_path / "gone").exists()
+    assert lone_child.poll() is None
 
 
 def test_a_zombie_is_not_alive() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -116,9 +117,9 @@ def test_faults_survived_are_counted_by_kind() -> None:
 # ---- what does not
 
 
-def bent(step: int, **changes: object) -> list[Event]:
+def bent(step: int, **changes: Any) -> list[Event]:
     """Nine steps, with one of them bent."""
-    return [replace(commit(each), **changes) if each == step else commit(each) for each in range(1, 10)]  # type: ignore[arg-type]
+    return [replace(commit(each), **changes) if each == step else commit(each) for each in range(1, 10)]
 
 
 @pytest.mark.parametrize(
