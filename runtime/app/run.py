@@ -139,8 +139,8 @@ async def _signals(tree: Supervisor, root: Root) -> None:
             if not asked and root.ask_stop(f"{signal.Signals(number).name} to the run"):
                 asked = True
                 continue
-            root.outcome = root.outcome or "stopped"
-            root.reason = "stopped at once: the step under way was not saved"
+            if not root.outcome:  # else the coordinator has ended the run already, and its reason stands
+                root.outcome, root.reason = "stopped", "stopped at once: the step under way was not saved"
             root.bus.publish(facts.StopRequested("second interrupt", now=True), ActorPath("run"))
             with suppress(Exception):  # the tree may have ended by itself in this very moment
                 tree.end(hurry=True)
