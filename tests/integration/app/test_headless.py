@@ -1,0 +1,126 @@
+"""A headless run seen from inside its own process: what it returns, prints, and says to the person who started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.cli.headless import train
+from runtime.app.process_identity import identity_of
+from runtime.app.run import run_headless
+from runtime.errors import ConfigError
+from runtime.events import ActorReady, CheckpointWritten, Envelope, RunState, StepCommitted, StopRequested
+from tests.support.tiny import write_tiny_config
+
+pytestmark = pytest.mark.slow
+EXTRA: dict[str, dict[str, Any]] = {"run": {"seed": 7, "name": "inside"}, "supervision": {"spare": 0}}
+
+
+@pytest.fixture(autouse=True)
+def _runs_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+class Interrupting:
+    """Shows nothing, and presses Ctrl-C so many times: once a step is committed, and whenever it was heard.
+
+    With `freeze` the first worker is stopped before, so that an orderly end would take long.
+    """
+
+    def __init__(self, presses: int, *, freeze: bool = False) -> None:
+        self.left, self.freeze = presses, freeze
+        self.first_worker = 0
+        self.asked: list[StopRequested] = []
+        self.committed: list[int] = []
+        self.saved: list[int] = []
+
+    def update(self, envelope: Envelope, state: RunState) -> None:
+        match envelope.event:
+            case ActorReady(path="run/node/worker-0", pid=pid):
+                self.first_worker = pid
+            case StepCommitted(step=step):
+                self.committed.append(step)
+                if len(self.committed) == 1:
+                    if self.freeze:
+                        os.kill(self.first_worker, signal.SIGSTOP)
+                    self._press()
+            case StopRequested() as asked:
+                self.asked.append(asked)
+                self._press()
+            case CheckpointWritten(step=step):
+                self.saved.append(step)
+            case _:
+                pass
+
+    def close(self, state: RunState) -> None:
+        pass
+
+    def _press(self) -> None:
+        if self.left:
+            self.left -= 1
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_that_is_done_prints_its_summary_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_tiny_config(tmp_path, steps=2, extra=EXTRA)
+    assert train(config, ["parallel.workers=1"], resume=None, progress_mode="none") == 0
+    printed = capsys.readouterr()
+    assert "done at step 2" in printed.out
+    assert printed.err == ""
+
+
+def test_a_run_that_fails_says_why_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_tiny_config(tmp_path, steps=2, extra=EXTRA)
+    (tmp_path / "train.jsonl").unlink()
+    assert train(config, ["parallel.workers=1"], resume="never", progress_mode="json") == 1
+    printed = capsys.readouterr()
+    assert [json.loads(line)["seq"] for line in printed.out.splitlines()][:2] == [1, 2]
+    (sentence,) = [line for line in printed.err.splitlines() if line.startswith("error: ")]
+    assert "train.jsonl does not exist" in sentence
+
+
+def test_a_worker_that_cannot_start_shows_its_last_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_tiny_config(tmp_path, steps=2, extra={**EXTRA, "cluster": {"env": {"PYTHONHOME": "/nonexistent"}}})
+    assert train(config, ["parallel.workers=1"], resume=None, progress_mode="none") == 3
+    said = capsys.readouterr().err
+    assert "--- last output ---" in said
+    assert "error: " in said
+
+
+def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:
+    config = write_tiny_config(tmp_path, extra=EXTRA)
+    with pytest.raises(ConfigError, match=r"did you mean optim\.lr"):
+        run_headless(config, ["optim.learning_rat=1"], resume=None, observer=Interrupting(0), say=print)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_interrupts_and_what_the_next_run_finds(tmp_path: Path) -> None:
+    config = write_tiny_config(tmp_path, steps=100_000, extra=EXTRA)
+    said: list[str] = []
+    once, twice = Interrupting(1), Interrupting(2, freeze=True)
+    first = run_headless(config, [], resume=None, observer=once, say=said.append)
+    assert (first.exit_code, first.state.status, said) == (130, "stopped", [])
+    assert once.saved[-1] == once.committed[-1]
+
+    stranger = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    with stranger:
+        identity = identity_of(stranger.pid)
+        assert identity is not None
+        (first.folder / "pids" / f"{stranger.pid}.json").write_text(json.dumps(identity.to_json()))
+        second = run_headless(config, [], resume=None, observer=twice, say=said.append)
+        assert stranger.wait(60) == -signal.SIGKILL
+    assert "was stopped; going on in it" in said[0]
+    assert said[1:] == [
+        "ended 1 processes that an earlier run left behind",
+        f"resuming from the checkpoint of step {once.saved[-1]}",
+    ]
+    assert (second.exit_code, second.reason) == (130, "stopped at once: the step under way was not saved")
+    assert twice.committed[0] == once.saved[-1] + 1
+    assert [asked.now for asked in twice.asked][-1:] == [True]
