@@ -27,7 +27,7 @@ from runtime.cluster.detector import HangDetector
 from runtime.config.load import resolve
 from runtime.config.save import dumps
 from runtime.config.schema import Config
-from runtime.errors import GaveUp
+from runtime.errors import ActorDown, GaveUp
 from runtime.events import RunState
 from runtime.events.bus import journaled_bus
 from runtime.events.journal import Journal
@@ -142,8 +142,10 @@ async def _signals(tree: Supervisor, root: Root) -> None:
             if not root.outcome:  # else the coordinator has ended the run already, and its reason stands
                 root.outcome, root.reason = "stopped", "stopped at once: the step under way was not saved"
             root.bus.publish(facts.StopRequested("second interrupt", now=True), ActorPath("run"))
-            with suppress(Exception):  # the tree may have ended by itself in this very moment
-                tree.end(hurry=True)
+            for supervisor in (root.node, tree):  # the inner one too: a cancel from outside leaves it its graces
+                with suppress(ActorDown):  # not up yet, or ended by itself in this very moment
+                    if supervisor is not None:
+                        supervisor.end(hurry=True)
 
 
 def _judge(root: Root, failure: GaveUp | None) -> tuple[facts.Outcome, str, str]:
