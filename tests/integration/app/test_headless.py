@@ -16,7 +16,7 @@ from console.cli.headless import train
 from runtime.app.process_identity import identity_of
 from runtime.app.run import run_headless
 from runtime.errors import ConfigError
-from runtime.events import ActorReady, CheckpointWritten, Envelope, RunState, StepCommitted, StopRequested
+from runtime.events import ActorExited, ActorReady, CheckpointWritten, Envelope, RunState, StepCommitted, StopRequested
 from tests.support.tiny import write_tiny_config
 
 pytestmark = pytest.mark.slow
@@ -40,11 +40,15 @@ class Interrupting:
         self.asked: list[StopRequested] = []
         self.committed: list[int] = []
         self.saved: list[int] = []
+        self.ends: set[str] = set()
+        """How the worker processes ended."""
 
     def update(self, envelope: Envelope, state: RunState) -> None:
         match envelope.event:
             case ActorReady(path="run/node/worker-0", pid=pid):
                 self.first_worker = pid
+            case ActorExited(path="run/node/worker-0" | "run/node/worker-1", reason=reason):
+                self.ends.add(reason)
             case StepCommitted(step=step):
                 self.committed.append(step)
                 if len(self.committed) == 1:
@@ -124,3 +128,4 @@ def test_interrupts_and_what_the_next_run_finds(tmp_path: Path) -> None:
     assert (second.exit_code, second.reason) == (130, "stopped at once: the step under way was not saved")
     assert twice.committed[0] == once.saved[-1] + 1
     assert [asked.now for asked in twice.asked][-1:] == [True]
+    assert (once.ends, twice.ends) == ({"normal"}, {"killed"})  # at once: nobody was granted a grace
