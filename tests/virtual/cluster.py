@@ -128,6 +128,7 @@ class Cluster:
                 history.plan, ledger.point, rate_of, announce, after=copied(ledger.after), generation=ledger.generation
             )
             self.desk = desk = Desk(self, core)
+            ledger.joined.clear()
             coordinator = self.code.Coordinator(core, "virtual", desk.publish, desk.settled, desk.finished)
             self.coordinator = coordinator
             with desk.scope:  # its process
@@ -203,6 +204,8 @@ class Cluster:
                 self.struck[fault.kind] += 1
                 if fault.kind == "hang":
                     worker.hung = True
+                elif fault.kind == "sever in phase":
+                    self.network.sever(worker.name, COORDINATOR)
                 else:
                     worker.kill()
                 return
@@ -243,7 +246,8 @@ class Cluster:
             await self._cut(fault.seconds, (worker.name, "*"), ("*", worker.name))
         elif fault.kind == "replace isolated":
             worker.replaced.set()
-            await self._cut(KEEPALIVE_SECONDS + 1, (worker.name, "*"), ("*", worker.name))
+            await self._cut(fault.seconds, (worker.name, "*"), ("*", worker.name))
+            self.network.sever(worker.name, COORDINATOR)
 
     async def _cut(self, seconds: float, *links: tuple[str, str]) -> None:
         self.plan.hold(*links)

@@ -10,6 +10,10 @@ from runtime.cluster.plan import RunPlan
 from runtime.rpc.faults import FaultRates
 
 PHASES = ("feed", "compute", "exchange", "vote", "apply", "restore", "evaluate", "idle")
+FAULT_KINDS = frozenset({
+    "kill worker", "kill worker in phase", "kill coordinator", "kill coordinator at commit", "sever session",
+    "sever in phase", "flap link", "cut link", "isolate", "replace isolated", "hang",
+})  # fmt: skip
 SAMPLES_IN_EPOCH = 1000
 FAULTS_END_SECONDS = 12.0
 """No fault begins later; what was cut is mended soon after."""
@@ -86,7 +90,9 @@ def history_of(seed: int) -> History:
     batch = random.choice((4, 8, 12))
     steps = random.randint(6, 14)
     late = {workers: random.uniform(0, 5)} if random.random() < 0.2 else {}
-    faults = tuple(_fault(random, workers + len(late), steps) for _ in range(random.choice((0, 1, 1, 2, 3, 4, 6, 9))))
+    faults = [_fault(random, workers + len(late), steps) for _ in range(random.choice((0, 1, 1, 2, 3, 4, 6, 9)))]
+    if random.random() < 0.15:
+        faults += _lost_vote(random, workers, steps)
     samples = batch * steps
     return History(
         seed=seed,
@@ -102,7 +108,7 @@ def history_of(seed: int) -> History:
         failing_writes=frozenset({random.randint(1, 4)} if random.random() < 0.15 else ()),
         late=late,
         rates=_rates(random),
-        faults=faults,
+        faults=tuple(faults),
         stop_at=random.uniform(0, 6) if random.random() < 0.08 else -1.0,
     )
 
@@ -132,8 +138,10 @@ def _fault(random: Random, workers: int, steps: int) -> Fault:
         return Fault("kill coordinator", at)
     if kind < 0.64:
         return Fault("kill coordinator at commit", step=step)
-    if kind < 0.72:
+    if kind < 0.69:
         return Fault("sever session", at, rank)
+    if kind < 0.72:
+        return Fault("sever in phase", rank=rank, phase=random.choice(PHASES), step=step)
     if kind < 0.78:
         return Fault("flap link", at, rank, other)
     if kind < 0.82:
@@ -141,5 +149,14 @@ def _fault(random: Random, workers: int, steps: int) -> Fault:
     if kind < 0.88:
         return Fault("isolate", at, rank, seconds=seconds * 5)
     if kind < 0.92:
-        return Fault("replace isolated", at, rank)
+        return Fault("replace isolated", at, rank, seconds=random.choice((1.5, 3.0, 16.0)))
     return Fault("hang", rank=rank, phase=random.choice(("feed", "compute", "apply")), step=step)
+
+
+def _lost_vote(random: Random, workers: int, steps: int) -> list[Fault]:
+    """A vote is lost on its way, the others sum the step anew, and nobody hears of its commit: who holds what?"""
+    rank, step = random.randrange(workers), random.randint(1, steps)
+    return [
+        Fault("sever in phase", rank=rank, phase="vote", step=step),
+        Fault("kill coordinator at commit", step=step),
+    ]

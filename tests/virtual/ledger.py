@@ -80,6 +80,8 @@ class Ledger:
     rollbacks: int = 0
     started: int = 0
     outcome: Finished | None = None
+    joined: dict[int, int] = field(default_factory=dict)
+    """The newest incarnation that the present coordinator let in, by rank."""
     broken: Violation | None = None
     alarm: trio.Event = field(default_factory=trio.Event)
 
@@ -120,6 +122,10 @@ class Ledger:
             case facts.RunStarted():
                 demand(self.generation == 0, "I3 the run started twice")
                 self.started += 1
+            case facts.WorkerJoined(rank=rank, incarnation=incarnation):
+                newest = self.joined.get(rank, 0)
+                demand(incarnation >= newest, f"I3 worker {rank}.{incarnation} was let in after {rank}.{newest}")
+                self.joined[rank] = incarnation
             case Finished() as end:
                 self.outcome = end
             case facts.CheckpointWritten(step=step, parameter_hash=digest):

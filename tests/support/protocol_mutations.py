@@ -1,0 +1,100 @@
+# ruff: noqa: E501 - a table reads best with one mistake per line
+"""Deliberate mistakes in the step protocol, each of which the virtual cluster must find with some seed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from tests.virtual.code import Code
+
+MODULES = (
+    "runtime.cluster.placement",
+    "runtime.cluster.membership",
+    "runtime.cluster.recovery",
+    "runtime.cluster.ballot",
+    "runtime.cluster.saves",
+    "runtime.cluster.core",
+    "runtime.cluster.coordinator",
+    "runtime.trainer.step",
+    "runtime.trainer.trainer",
+)
+"""What may be mutated, in the order of import: a copy of each sees the copies before it."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Replace `old`, which occurs exactly once in the module, by `new`."""
+
+    mistake: str
+    seed: int
+    """A seed that found it; when the histories change another one will."""
+    module: str
+    old: str
+    new: str
+    also: tuple[str, str, str] = ("", "", "")
+    """Module, old and new of a second edit, where the protocol has two lines of defence."""
+
+    def applied(self, module: str, source: str) -> str:
+        """The source of `module` with the mistake; AssertionError when the code has moved on."""
+        for target, old, new in ((self.module, self.old, self.new), self.also):
+            if module == f"runtime.{target}":
+                found = source.count(old)
+                assert found == 1, f"{self.mistake}: {found} places in {module}, not one"
+                source = source.replace(old, new)
+        return source
+
+
+MUTATIONS = (
+    Mutation("a lost vote is counted", 0, "cluster.ballot", "return set(self.votes) == set(self.order.contributors)", "return len(self.votes) >= max(1, len(self.order.contributors) - 1)"),
+    Mutation("votes of an older step are counted", 98, "cluster.ballot", "(vote.generation, vote.step) != expected or", "vote.generation != expected[0] or"),
+    Mutation("a death opens no new generation", 8, "cluster.core", "self._agree(why, again=True)\n        self._open", "self._open"),
+    Mutation("the cursor is not advanced", 0, "cluster.ballot", "Cursor(order.cursor + order.samples)", "Cursor(order.cursor)"),
+    Mutation("a step commits twice", 0, "cluster.core", "        self.ballot = self.evaluation = None\n        self.timers.cancel(\"retry\")", "        self.timers.cancel(\"retry\")\n        if self.ballot is not None and self.at.step == 5 and self.at.verdict is not None and self.ballot.order.step == 5:\n            self._publish(committed_fact(self.ballot, self.ballot.count(), self.at, 0.0))"),
+    Mutation("the verdict is dropped", 2, "cluster.membership", "at.counters, at.verdict)", "at.counters, at.verdict if len(self.entries) > 1 else None)"),
+    Mutation("the verdict is told before the journal knows", 0, "cluster.coordinator", "            await self._settled()\n", ""),
+    Mutation("a newcomer is active at once", 0, "cluster.membership", "            if entry.reaches(at):", "            if True:"),
+    Mutation("take-over forgets the dead worker's shards", 1, "cluster.core", "self._open(take_over(ballot.order.owners, self.roster.active), now)", "self._open(tuple(owner if owner in self.roster.active else Rank(99) for owner in ballot.order.owners), now)"),
+    Mutation("take-over gives an orphan to the dead", 1, "cluster.placement", "        heir = owner\n        if owner not in load:", "        heir = owner\n        if owner not in load and len(load) > 2:"),
+    Mutation("a skipped step is applied all the same", 1, "cluster.ballot", "committed = CommittedStep(order.step, applied,", "committed = CommittedStep(order.step, count.tokens > 0,"),
+    Mutation("a sum of an older generation is applied", 38, "trainer.trainer", "if closed.counters.get(GENERATION, summed_in) != summed_in:", "if False:", also=("cluster.membership", "and 0 < join.prepared == generation", "and 0 < join.prepared")),
+    Mutation("a half-done step is kept with foreign shards", 23, "trainer.trainer", "or self._local.tallies.keys() - order.shards_of(rank)", ""),
+    Mutation("what was computed for one step counts for the next", 6, "trainer.trainer", "or self._local.step != order.step", ""),
+    Mutation("survivors compute their own shards again", 0, "trainer.step", "owner if owner == rank and shard not in local.tallies else NOBODY", "owner if owner == rank else NOBODY"),
+    Mutation("a silent session keeps its place", 54, "cluster.core", "            self._left(before.session, \"it opened another session\", now)\n", ""),
+    Mutation("a successor forgets the generation", 0, "cluster.core", "Membership(Generation(generation))", "Membership(Generation(0))"),
+    Mutation("a successor forgets the position", 3, "cluster.core", "self.at = after or Position(", "self.at = Position("),
+    Mutation("a rollback is not told", 1, "cluster.core", "            self._publish(facts.RolledBack(", "            _ = (facts.RolledBack("),
+    Mutation("the last checkpoint is not waited for", 3, "cluster.core", "        if self.saves.holds(self.at.step):", "        if self.saves.holds(self.at.step) or self.saves.writing is not None:"),
+    Mutation("a lost writer's checkpoint is waited for", 1, "cluster.core", "        self.saves.lost(entry.rank)\n", ""),
+    Mutation("a failed exchange is never tried again", 275, "cluster.core", "self.timers.keep(\"retry\", now + RETRY_SECONDS)", "pass"),
+    Mutation("an evaluation is not ordered again", 0, "cluster.core", "            case Phase.STEPPING | Phase.EVALUATING:", "            case Phase.STEPPING:"),
+    Mutation("a zombie is let in", 19, "cluster.membership", "if join.incarnation < newest:", "if False:"),
+    Mutation("who was catching up is taken for a holder", 14, "cluster.membership", "entry.role, entry.holds, entry.heals_from = Role.WAITING, -1, -1", "entry.role, entry.holds = Role.ACTIVE, 0"),
+    Mutation("a newcomer's gradients are forgotten", 6, "trainer.trainer", "while engine.holds >= 0 and (step :=", "while engine.holds >= 0 and self._healed is None and (step :="),
+)  # fmt: skip
+
+
+def mutant(mutation: Mutation) -> Code:
+    """The classes of a virtual cluster with one mistake; AssertionError when the mutation no longer applies."""
+    before = {name: sys.modules[name] for name in MODULES}
+    try:
+        made = {name: _copy(name, mutation) for name in MODULES}
+    finally:
+        sys.modules.update(before)
+    core, coordinator, trainer = made[MODULES[5]], made[MODULES[6]], made[MODULES[8]]
+    return Code(core.Core, coordinator.Coordinator, trainer.Trainer, trainer.Identity)
+
+
+def _copy(name: str, mutation: Mutation) -> ModuleType:
+    spec = find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    source = mutation.applied(name, Path(spec.origin).read_text())
+    module = ModuleType(name)
+    sys.modules[name] = module  # dataclasses look their module up, and the next copy imports from here
+    exec(compile(source, f"<{name} with a mistake>", "exec"), module.__dict__)
+    return module

@@ -1,0 +1,96 @@
+"""Who is hung: told from beats and time alone."""
+
+from __future__ import annotations
+
+from runtime.cluster.detector import LAG_SECONDS, PATIENCE, HangDetector, Hung
+from runtime.ids import Incarnation, Rank
+
+ZERO, ONE = Rank(0), Incarnation(1)
+
+
+def watched(*, until: float, phase: str, beats: bool = True, start: float = 0.0) -> list[Hung]:
+    """A worker that stays in one phase of one step; judged each second. Limit: 10 s."""
+    detector = HangDetector(factor=10.0, floor_seconds=10.0)
+    detector.beat(ZERO, ONE, 1, phase, start)
+    found: list[Hung] = []
+    now = start
+    while now < until:
+        now += 1.0
+        if beats:
+            detector.beat(ZERO, ONE, 1, phase, now)
+        found += detector.judge(now)
+    return found
+
+
+def test_a_worker_that_does_not_beat_is_hung_in_any_phase() -> None:
+    (hung,) = watched(until=12, phase="exchange", beats=False)
+    assert (hung.rank, hung.incarnation, hung.phase, hung.quiet_seconds, hung.limit_seconds) == (
+        0,
+        1,
+        "exchange",
+        11,
+        10,
+    )
+
+
+def test_a_worker_that_beats_but_stays_in_its_own_work_is_hung_on_its_device() -> None:
+    assert [hung.phase for hung in watched(until=12, phase="compute")] == ["compute"]
+
+
+def test_a_worker_that_waits_for_others_is_never_accused() -> None:
+    assert watched(until=1000, phase="vote") == []
+
+
+def test_a_long_phase_is_judged_patiently() -> None:
+    assert watched(until=10 * PATIENCE, phase="load", beats=False) == []
+    assert [hung.phase for hung in watched(until=10 * PATIENCE + 1, phase="load", beats=False)] == ["load"]
+
+
+def test_an_accused_incarnation_is_accused_once() -> None:
+    assert len(watched(until=100, phase="idle", beats=False)) == 1
+
+
+def test_progress_is_a_new_start() -> None:
+    detector = HangDetector(10.0, 10.0)
+    for second in range(100):
+        detector.beat(ZERO, ONE, second // 5, "compute", float(second))
+        assert detector.judge(float(second)) == []
+
+
+def test_a_new_incarnation_is_not_judged_by_the_old_ones_silence() -> None:
+    detector = HangDetector(10.0, 10.0)
+    detector.beat(ZERO, ONE, 1, "compute", 0.0)
+    detector.judge(4.0)
+    detector.beat(ZERO, Incarnation(2), 1, "compute", 9.0)
+    detector.judge(8.0)
+    assert detector.judge(12.0) == []
+
+
+def test_who_left_is_forgotten_but_not_its_successor() -> None:
+    detector = HangDetector(10.0, 1.0)
+    detector.beat(ZERO, Incarnation(2), 1, "compute", 0.0)
+    detector.forget(ZERO, ONE)
+    detector.forget(Rank(5), ONE)
+    detector.judge(0.0)
+    assert len(detector.judge(2.0)) == 1
+    detector.beat(ZERO, Incarnation(3), 1, "compute", 2.0)
+    detector.forget(ZERO, Incarnation(3))
+    assert detector.judge(5.0) == []
+
+
+def test_a_judge_that_was_away_gives_everybody_a_new_start() -> None:
+    detector = HangDetector(10.0, 1.0)
+    detector.beat(ZERO, ONE, 1, "compute", 0.0)
+    detector.judge(0.0)
+    assert detector.judge(LAG_SECONDS + 1) == []
+    assert detector.judge(LAG_SECONDS + 1.5) == []
+    assert len(detector.judge(LAG_SECONDS + 2.5)) == 1
+
+
+def test_the_limit_follows_the_usual_step_time_above_its_floor() -> None:
+    detector = HangDetector(factor=10.0, floor_seconds=5.0)
+    assert detector.limit_seconds == 5.0
+    detector.learn(1.0)
+    assert detector.limit_seconds == 10.0
+    detector.learn(2.0)
+    assert detector.limit_seconds == 12.0

@@ -1,0 +1,64 @@
+"""The protocol as a whole: real coordinators, sessions and trainers under seeded faults and a virtual clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.support.protocol_mutations import MUTATIONS, Mutation, mutant
+from tests.virtual.history import FAULT_KINDS, History, history_of
+from tests.virtual.ledger import Violation
+from tests.virtual.run import play
+
+SEEDS = 300
+BLOCK = 50
+MOST_SEEDS_FOR_A_MUTATION = 150
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
+def test_no_history_breaks_an_invariant(first: int) -> None:
+    failures: dict[int, str] = {}
+    struck: Counter[str] = Counter()
+    for seed in range(first, first + BLOCK):
+        try:
+            struck += play(history_of(seed)).struck
+        except Violation as broken:
+            failures[seed] = str(broken)
+    assert failures == {}
+    assert sum(struck.values()) > BLOCK
+
+
+def test_the_seeds_of_ci_contain_every_kind_of_fault() -> None:
+    kinds = {fault.kind for seed in range(SEEDS) for fault in history_of(seed).faults}
+    assert kinds == FAULT_KINDS
+
+
+@pytest.mark.parametrize("seed", [3, 19])
+def test_a_seed_is_the_same_run_each_time_to_the_last_fact(seed: int) -> None:
+    assert play(history_of(seed)).journal == play(history_of(seed)).journal
+
+
+def test_a_quiet_history_commits_every_step_once_and_rolls_nothing_back() -> None:
+    report = play(History(seed=1, workers=3, shards=4, batch=8, steps=9))
+    assert (report.outcome, report.commits, report.rollbacks) == ("done", 9, 0)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.mistake)
+def test_a_deliberate_mistake_in_the_protocol_is_found_by_some_seed(mutation: Mutation) -> None:
+    code = mutant(mutation)
+
+    def breaks(seed: int) -> bool:
+        try:
+            play(history_of(seed), code)
+        except Violation:
+            return True
+        return False
+
+    assert any(breaks(seed) for seed in (mutation.seed, *range(MOST_SEEDS_FOR_A_MUTATION)))
+
+
+def test_a_violation_shows_the_script_of_its_history_and_the_journal() -> None:
+    code = mutant(next(mutation for mutation in MUTATIONS if mutation.mistake == "the cursor is not advanced"))
+    with pytest.raises(Violation, match=r"I2 .*(?s:.)*seed 0: .*(?s:.)*StepCommitted"):
+        play(history_of(0), code)
