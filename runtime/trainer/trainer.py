@@ -293,8 +293,8 @@ class Trainer:
         if engine.holds in order.hold and engine.holds not in kept:
             kept[Step(engine.holds)] = await engine.snapshot()
         if kept.keys() != self._held.keys():
-            self._held = kept
             await self.parts.exchange.offer(tuple(kept.values()))
+            self._held = kept  # not before: a session that ends in between must not take it for offered
 
     async def _restore(self, order: Restore, session: Session) -> None:
         self.parts.pulse.enter(order.step, "restore")
@@ -303,8 +303,8 @@ class Trainer:
         async with self._applying:
             self._forget()
             self._closed.clear()
-            self._held = {}
             await self.parts.exchange.offer(())  # a state that was rolled back is nobody's medicine
+            self._held = {}
             size_bytes = await self.parts.engine.restore(order)
         await session.say(Holding(order.step, trio.current_time() - started, size_bytes))
 
