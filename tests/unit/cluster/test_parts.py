@@ -182,7 +182,7 @@ def test_an_evaluation_merges_sums_and_sorts_answers() -> None:
     assert (evaluation.loss, evaluation.accuracy, evaluation.answers) == (1.0, 0.5, (two, one))
     finished, *samples = evaluation.facts(Step(4), 3.0)
     assert samples == [SampleGenerated(Step(4), "a", "", "A"), SampleGenerated(Step(4), "b", "", "B")]
-    assert finished.seconds == 2.0  # type: ignore[union-attr]
+    assert finished.seconds == 2.0  # type: ignore[union-attr]  # the first fact is EvaluationFinished
 
 
 def test_a_batch_without_trained_tokens_has_no_norm() -> None:
