@@ -98,6 +98,17 @@ def test_a_worker_that_cannot_start_shows_its_last_output(tmp_path: Path, capsys
     assert "error: " in said
 
 
+def test_an_installation_that_is_broken_is_no_crash_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "mlx_lm.py").write_text("raise RuntimeError('half an installation')\n")
+    broken = {"cluster": {"env": {"PYTHONPATH": str(tmp_path / "broken")}}}
+    config = write_tiny_config(tmp_path, steps=2, extra={**EXTRA, **broken})
+    assert train(config, ["parallel.workers=1"], resume=None, progress_mode="json") == 3
+    printed = capsys.readouterr()
+    assert "RuntimeError: half an installation" in printed.err
+    assert "RestartPlanned" not in printed.out
+
+
 def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:
     config = write_tiny_config(tmp_path, extra=EXTRA)
     with pytest.raises(ConfigError, match=r"did you mean optim\.lr"):
