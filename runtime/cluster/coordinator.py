@@ -14,7 +14,7 @@ from mlxd_wire import cluster_pb2 as pb
 
 from runtime.cluster.core import Core
 from runtime.cluster.messages import Join, Refused, ToWorker
-from runtime.cluster.signals import Event, Finished, Joined, Left, Publish, Said, Send, StopAsked, Tick, WakeAt
+from runtime.cluster.signals import Close, Event, Finished, Joined, Left, Publish, Said, Send, StopAsked, Tick, WakeAt
 from runtime.cluster.wire import from_worker_of_wire, to_worker_to_wire
 from runtime.errors import ProtocolError
 from runtime.events import Event as Fact
@@ -90,6 +90,8 @@ class Coordinator:
                     self._publish(fact)
                 case Send(session, message):
                     self._tell(session, message)
+                case Close(session) if session in self._sessions:
+                    self._sessions[session].scope.cancel()
                 case WakeAt(time):
                     self._wake_at = time
                 case Finished():
@@ -130,7 +132,7 @@ class Coordinator:
                     reason = "its session ended"
                     nursery.cancel_scope.cancel()
             if session.scope.cancelled_caught:
-                reason = "it did not read its orders"
+                reason = "the coordinator ended its session"
         finally:
             del self._sessions[session.number]
             self._feed(Left(session.number, reason))

@@ -43,6 +43,7 @@ from runtime.cluster.saves import Saves, outcome_of
 from runtime.cluster.signals import (
     ROLLED_BACK,
     Action,
+    Close,
     Event,
     Finished,
     Joined,
@@ -239,8 +240,6 @@ class Core:
         if self.phase is Phase.RESTORING:
             entry.holds = message.step
             self._restored(now)
-        elif entry.role is Role.WAITING and message.step == self.at.step:
-            entry.now_holds(self.at)
         elif entry.role is Role.CATCHING_UP and message.step >= self.at.step - 1:
             entry.role = Role.ACTIVE
             self._publish(entry.healed(message))
@@ -261,8 +260,10 @@ class Core:
     def _try_to_go_on(self, now: float) -> None:
         """Leave PAUSED when enough workers are there: from a living worker's state if there is one, else from disk."""
         if not self.roster.active:
+            for entry in self.roster.with_role(Role.CATCHING_UP):  # what it has by now, only its next Join can tell
+                self.out.append(Close(entry.session))
+                self._left(entry.session, "nobody is left who could give it the state", now)
             if self.roster.entries:
-                self.roster.orphan()
                 self.phase, self.successor = Phase.GATHERING, True
                 self.timers.keep("gather", now + self.plan.gather_seconds)
                 if len(self.roster.entries) >= self.plan.workers:

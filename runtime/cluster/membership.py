@@ -5,7 +5,7 @@ A small mutable book that only the coordinator's core writes in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Work
@@ -69,11 +69,6 @@ class Entry:
     def lost(self, reason: str) -> WorkerLost:
         """The fact that it left."""
         return WorkerLost(self.rank, self.join.incarnation, reason)
-
-    def now_holds(self, at: Position) -> None:
-        """It came to hold the committed state since it joined."""
-        self.holds = at.step
-        self.join = replace(self.join, holds=at.step, prepared=0, cursor=at.cursor, counters=dict(at.counters))
 
 
 @dataclass
@@ -164,11 +159,6 @@ class Membership:
         """States that members must keep, because a newcomer is fetching them."""
         healing = self.with_role(Role.CATCHING_UP)
         return tuple(Step(step) for step in sorted({entry.heals_from for entry in healing if entry.heals_from >= 0}))
-
-    def orphan(self) -> None:
-        """Nobody is left who could give its state: who was fetching it has nothing."""
-        for entry in self.with_role(Role.CATCHING_UP):
-            entry.role, entry.holds, entry.heals_from = Role.WAITING, -1, -1
 
     # ---- what the members are told
 

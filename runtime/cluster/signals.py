@@ -71,6 +71,13 @@ class Send:
 
 
 @dataclass(frozen=True)
+class Close:
+    """End that session: the worker joins anew, and says what it holds."""
+
+    session: int
+
+
+@dataclass(frozen=True)
 class Publish:
     """Write this fact to the journal before anything that follows it in the list."""
 
@@ -92,7 +99,7 @@ class Finished:
     reason: str
 
 
-Action: TypeAlias = Send | Publish | WakeAt | Finished
+Action: TypeAlias = Send | Close | Publish | WakeAt | Finished
 
 
 GENERATION = "generation"

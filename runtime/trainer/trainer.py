@@ -116,7 +116,6 @@ class Trainer:
         self._held: dict[Step, Snapshot] = {}
         self._summed_in: dict[Step, Generation] = {}
         """Generation of the newest exchange of each step that is not applied yet."""
-        self._fetching = trio.CancelScope()
         self._applying = trio.Lock()
         self._outbox, self._reports = trio.open_memory_channel[CheckpointDone](OUTBOX)
 
@@ -299,7 +298,6 @@ class Trainer:
     async def _restore(self, order: Restore, session: Session) -> None:
         self.parts.pulse.enter(order.step, "restore")
         started = trio.current_time()
-        self._fetching.cancel()
         async with self._applying:
             self._forget()
             self._closed.clear()
@@ -310,13 +308,16 @@ class Trainer:
 
     async def _heal(self, heal: Heal, session: Session) -> None:
         started = trio.current_time()
-        with trio.CancelScope() as self._fetching:
-            snapshot, size_bytes, sources = await self._fetch(heal)
-            async with self._applying:
-                await self.parts.engine.adopt(snapshot)
-            await self._catch_up()
-            self._healed = Holding(heal.step, trio.current_time() - started, size_bytes, sources)
-            await session.say(Holding(Step(self.parts.engine.holds), *self._healing()))
+        snapshot, size_bytes, sources = await self._fetch(heal)
+        async with self._applying:
+            await self.parts.engine.adopt(snapshot)
+        pulse = self.parts.pulse
+        before = (pulse.step, pulse.phase)
+        await self._catch_up()
+        if pulse.phase == "apply":  # it waits for others' sums meanwhile, and must not look hung in its own work
+            pulse.enter(*before)
+        self._healed = Holding(heal.step, trio.current_time() - started, size_bytes, sources)
+        await session.say(Holding(Step(self.parts.engine.holds), *self._healing()))
 
     async def _fetch(self, heal: Heal) -> tuple[Snapshot, int, tuple[Rank, ...]]:
         """Ask until a source has the state ready: it offers it when it reads the order that follows this `heal`."""

@@ -197,7 +197,8 @@ class Cluster:
     def _beat(self, worker: Worker, step: int, phase: str) -> None:
         if not worker.alive:
             return
-        self.detector.beat(worker.rank, worker.incarnation, step, phase, trio.current_time())
+        if self.workers[worker.rank] is worker:  # the root does not listen to a zombie
+            self.detector.beat(worker.rank, worker.incarnation, step, phase, trio.current_time())
         for fault in self.pending:
             if fault.rank == worker.rank and fault.phase == phase and step >= fault.step:
                 self.pending.remove(fault)

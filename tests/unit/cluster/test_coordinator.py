@@ -165,7 +165,7 @@ async def test_a_worker_that_does_not_read_its_orders_loses_its_session(autojump
                 room.coordinator._tell(1, Refused("unread"))
             await trio.testing.wait_all_tasks_blocked()
             assert [fact.reason for fact in room.published if isinstance(fact, facts.WorkerLost)] == [
-                "it did not read its orders"
+                "the coordinator ended its session"
             ]
 
 

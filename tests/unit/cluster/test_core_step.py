@@ -295,27 +295,38 @@ def test_the_wait_goes_on_while_only_a_worker_without_state_gathers() -> None:
     assert world.ended.outcome == "gave_up"
 
 
-def test_who_was_catching_up_when_the_last_holder_died_counts_as_empty() -> None:
+def orphaned() -> World:
+    """Worker 1 is catching up when worker 0, the only holder, dies at step 2."""
     world = World().start()
     world.vote()
     world.leave(1)
     world.join(1, incarnation=2)
     world.vote()
     world.leave(0)
-    assert world.is_in(Phase.GATHERING)
+    return world
+
+
+def test_who_was_catching_up_when_the_last_holder_died_must_join_anew() -> None:
+    world = orphaned()
+    assert world.closed == [world.sessions[1]]
+    assert world.is_in(Phase.PAUSED)
+    world.leave(1)
+    world.join(1, incarnation=2)
     world.sleep(PLAN.gather_seconds)
     assert [(fact.from_step, fact.to_step) for fact in world.facts(facts.RolledBack)] == [(2, 0)]
     assert world.core.at.cursor == 0
 
 
-def test_a_newcomer_that_finished_healing_after_the_last_holder_died_saves_the_state() -> None:
-    world = World().start()
-    world.vote()
-    world.leave(1)
-    world.join(1, incarnation=2)
-    world.vote()
-    world.leave(0)
-    world.say(1, Holding(Step(2), 0.5, 10))
+def test_a_newcomer_that_finished_healing_when_the_last_holder_died_saves_the_state() -> None:
+    world = orphaned()
+    world.join(1, incarnation=2, holds=2, cursor=16, counters=world.core.at.counters)
     world.sleep(PLAN.gather_seconds)
     assert world.facts(facts.RolledBack) == []
     assert (world.order.step, world.order.cursor) == (3, 16)
+
+
+def test_news_of_a_state_from_a_worker_that_was_given_none_changes_nothing() -> None:
+    world = World().start()
+    world.join(2)
+    world.say(2, Holding(Step(0), 0.5, 10))
+    assert world.actions == []

@@ -26,6 +26,7 @@ from runtime.cluster.messages import (
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import (
     Action,
+    Close,
     Finished,
     Joined,
     Left,
@@ -81,6 +82,7 @@ class World:
         self.actions: list[Action] = []
         self.told: dict[int, list[ToWorker]] = {}
         self.published: list[facts.Event] = []
+        self.closed: list[int] = []
         self.ended: Finished | None = None
 
     def feed(self, event: Any) -> None:
@@ -91,6 +93,8 @@ class World:
             match action:
                 case Send(session, message):
                     self.told.setdefault(session, []).append(message)
+                case Close(session):
+                    self.closed.append(session)
                 case Publish(fact):
                     self.published.append(fact)
                 case WakeAt(time):
