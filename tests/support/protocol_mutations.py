@@ -73,7 +73,8 @@ MUTATIONS = (
     Mutation("a failed exchange is never tried again", 275, "cluster.core", "self.timers.keep(\"retry\", now + RETRY_SECONDS)", "pass"),
     Mutation("an evaluation is not ordered again", 0, "cluster.core", "            case Phase.STEPPING | Phase.EVALUATING:", "            case Phase.STEPPING:"),
     Mutation("a zombie is let in", 19, "cluster.membership", "if join.incarnation < newest:", "if False:"),
-    Mutation("who was catching up is taken for a holder", 14, "cluster.membership", "entry.role, entry.holds, entry.heals_from = Role.WAITING, -1, -1", "entry.role, entry.holds = Role.ACTIVE, 0"),
+    Mutation("who was catching up keeps its session", 2299, "cluster.core", "                self.out.append(Close(entry.session))\n                self._left(entry.session, \"nobody is left who could give it the state\", now)\n", "                entry.role = Role.WAITING\n"),
+    Mutation("a state counts as offered before it is", 1149, "trainer.trainer", "            await self.parts.exchange.offer(tuple(kept.values()))\n            self._held = kept", "            self._held = kept\n            await self.parts.exchange.offer(tuple(kept.values()))"),
     Mutation("a newcomer's gradients are forgotten", 6, "trainer.trainer", "while engine.holds >= 0 and (step :=", "while engine.holds >= 0 and self._healed is None and (step :="),
 )  # fmt: skip
 
