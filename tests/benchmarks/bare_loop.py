@@ -18,19 +18,24 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from runtime.config.load import load_config
+from runtime.config.schema import Config
 from runtime.events import StepCommitted
-from runtime.flow import Array
-from runtime.ids import Rank, Step
+from runtime.flow import Array, Batch, StepOrder
+from runtime.ids import Cursor, Generation, Rank, Step
 from tests.support.repository import ROOT
 from tests.support.run_process import RunProcess
+
+if TYPE_CHECKING:
+    from runtime.app.equipment import Equipment
 
 ROUNDS = 5
 STEPS, WARM_UP = 60, 10
@@ -132,20 +137,30 @@ def run_bare(config: Path, steps: int) -> Turn:
 
 
 def bare(path: Path, steps: int) -> Turn:
-    """The loop itself: what a person would write with mlx alone."""
+    """The loop, over batches that were made before."""
     from runtime.app.worker import blas_threads
     from runtime.models.blas import load_blas
 
     config = load_config(path)
     load_blas(blas_threads(config, 1))
-    from functools import partial
+    equipment, batches = equipped(path, steps)
+    step = bare_step(equipment.loaded.model, config)
+    seconds = []
+    for batch in batches:
+        (micro,) = batch.micros
+        began = time.perf_counter()
+        step(micro.tokens_BT, micro.mask_BT)
+        seconds.append(time.perf_counter() - began)
+    return Turn(seconds, [batch.micros[0].tokens_BT.shape[1] for batch in batches])
 
+
+def bare_step(model: Any, config: Config) -> Callable[[Array, Array], None]:
+    """What a person would write with mlx alone: one compiled function from a batch to new parameters."""
     import mlx.core as mx
     import mlx.optimizers as optim
     from mlx import nn
     from mlx.utils import tree_map
 
-    model, batches = equipped(path, steps)
     optimizer = optim.AdamW(1e-3, betas=list(config.optim.betas), weight_decay=0.01, bias_correction=True)
     optimizer.init(model.trainable_parameters())
 
@@ -164,38 +179,24 @@ def bare(path: Path, steps: int) -> Turn:
         optimizer.update(model, gradients)
         return value / count
 
-    seconds = []
-    for tokens, mask in batches:
-        began = time.perf_counter()
-        mx.eval(step(mx.array(tokens), mx.array(mask)), state)
-        seconds.append(time.perf_counter() - began)
-    return Turn(seconds, [tokens.shape[1] for tokens, _ in batches])
+    return lambda tokens, mask: mx.eval(step(mx.array(tokens), mx.array(mask)), state)
 
 
-def equipped(path: Path, steps: int) -> tuple[Any, list[tuple[Array, Array]]]:
-    """The command's own model and batches, all of them made before anything is measured."""
+def equipped(path: Path, steps: int) -> tuple[Equipment, list[Batch]]:
+    """The command's own equipment and batches, all of them made before anything is measured."""
     import trio
 
     from runtime.app.equipment import prepare
-    from runtime.flow import StepOrder
-    from runtime.ids import Cursor, Generation
 
     with tempfile.TemporaryDirectory() as folder:
         equipment = prepare(load_config(path), Path(folder), 1)
-    feeder = equipment.feeder()
+    feeder, owners = equipment.feeder(), (Rank(0),) * equipment.shards
 
-    async def make() -> list[tuple[Array, Array]]:
-        made = []
-        for step in range(steps):
-            owners = (Rank(0),) * equipment.shards
-            order = StepOrder(
-                Generation(1), Step(step + 1), Cursor(step * GLOBAL_BATCH), GLOBAL_BATCH, owners, (Rank(0),)
-            )
-            (micro,) = (await feeder.take(order, Rank(0))).micros
-            made.append((micro.tokens_BT, micro.mask_BT))
-        return made
+    async def make() -> list[Batch]:
+        heads = [(Generation(1), Step(step + 1), Cursor(step * GLOBAL_BATCH), GLOBAL_BATCH) for step in range(steps)]
+        return [await feeder.take(StepOrder(*head, owners, (Rank(0),)), Rank(0)) for head in heads]
 
-    return equipment.loaded.model, trio.run(make)
+    return equipment, trio.run(make)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
