@@ -89,8 +89,7 @@ class Core:
         self.ballot: Ballot | None = None
         self.evaluation: Evaluation | None = None
         self.evaluated_at, self.metrics = -1, dict[str, float]()
-        self.stop_asked = ""
-        self.step_since = 0.0
+        self.stop_asked, self.step_since = "", 0.0
         self.skips = Skips(plan)
         self.timers = Timers()
         self.out: list[Action] = []
