@@ -64,6 +64,16 @@ def _environment_on_linux(pid: int) -> list[str]:
         return []
 
 
+def until_one(environment: Mapping[str, str], words: str, *, within_seconds: float) -> Seen:
+    """The first process marked by `environment` whose command line holds `words`, once there is one."""
+    found = until(
+        lambda: [seen for seen in marked(environment) if words in seen.command],
+        within_seconds=within_seconds,
+        what=lambda: f"no process with {words!r} among {marked(environment)}",
+    )
+    return found[0]
+
+
 def is_alive(pid: int) -> bool:
     """Whether `pid` is a living process, zombies aside."""
     return any(seen.pid == pid for seen in living())
