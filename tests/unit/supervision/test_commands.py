@@ -169,6 +169,7 @@ async def test_the_picture_shows_who_waits_who_runs_and_who_failed(autojump_cloc
         nursery.start_soon(lambda: supervise(root, path="run", emit=diary))
         await diary.wait_for(Starting, "late")
         await diary.wait_for(Exited, "quick")
+        await wait_all_tasks_blocked()  # told at once, handled in the supervisor's next turn
         early = root.view()
         await diary.wait_for(RestartPlanned, "b")
         await inner.stop("d")
