@@ -82,9 +82,12 @@ class Parent:
         """Say where this process is; returns at once. Only the newest waits when the parent is slow."""
         self._outbox.put(Beat(step, phase))
 
-    def fact(self, event: Mapping[str, Any]) -> None:
-        """Send an event; returns at once. Raises MailboxFull when a thousand frames wait for a slow parent."""
-        self._outbox.put(Fact(event))
+    def fact(self, event: Mapping[str, Any], reports: Mapping[str, Any] | None = None) -> None:
+        """Send an event, and the reports (by kind) that are true from it on, as one: the parent hears all or nothing.
+
+        Returns at once. Raises MailboxFull when a thousand frames wait for a slow parent.
+        """
+        self._outbox.put(Fact(event, reports or {}))
 
     async def fact_now(self, event: Mapping[str, Any]) -> None:
         """Send an event and return when it is in the pipe: from then on it survives a SIGKILL of this process."""

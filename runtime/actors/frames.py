@@ -45,6 +45,8 @@ class Fact:
     """An event that happened in the child, already in the journal's form."""
 
     event: Mapping[str, Any]
+    reports: Mapping[str, Any] = field(default_factory=dict)
+    """Reports, by kind, that are true from this event on. One frame: no kill comes between an event and them."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ _NAMES = {kind: name for name, kind in _TYPES.items()}
 _FIELDS: dict[str, dict[str, type]] = {
     "hello": {"pid": int, "info": dict},
     "beat": {"step": int, "phase": str},
-    "fact": {"event": dict},
+    "fact": {"event": dict, "reports": dict},
     "report": {"kind": str, "body": dict},
     "order": {"kind": str, "body": dict},
 }

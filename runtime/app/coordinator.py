@@ -19,11 +19,12 @@ import trio
 from runtime import events as facts
 from runtime.actors import tether
 from runtime.actors.child import Parent, Pipes, attached
+from runtime.app.desk import Desk
 from runtime.app.exits import explained
 from runtime.app.log import start_log
-from runtime.app.positions import point_from_json, point_to_json, position_from_json, position_to_json
+from runtime.app.positions import point_from_json, position_from_json
 from runtime.app.rates import rate_of
-from runtime.app.words import FINISHED, JOURNALED, POINT, POSITION, SERVE, SERVING, STOP_RUN
+from runtime.app.words import JOURNALED, SERVE, SERVING, STOP_RUN
 from runtime.cluster.coordinator import Coordinator
 from runtime.cluster.core import Core
 from runtime.cluster.messages import RestorePoint
@@ -31,7 +32,6 @@ from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
 from runtime.config.load import load_config
 from runtime.config.schema import Config
-from runtime.events import Event, to_json
 from runtime.ids import Step
 from runtime.rpc import GrpcNetwork
 
@@ -60,41 +60,6 @@ def plan_of(config: Config, workers: int) -> RunPlan:
     )
 
 
-class _Desk:
-    """Facts and positions on their way to the root, in order.
-
-    A fact in the pipe survives this process but not the root. So no checkpoint is ordered before the root has said that
-    everything up to it is in the journal: what is on disk is never newer than the ledger.
-    """
-
-    def __init__(self, parent: Parent, core: Core) -> None:
-        self._parent, self._core = parent, core
-        self._unanswered = 0
-        self._answered = trio.Event()
-
-    def publish(self, fact: Event) -> None:
-        """Queue a fact; with a committed step, the position that it led to as well."""
-        self._parent.fact(to_json(fact))
-        if isinstance(fact, facts.StepCommitted | facts.RolledBack):
-            self._parent.report(POSITION, position_to_json(self._core.at))
-        if isinstance(fact, facts.CheckpointStarted):
-            self._unanswered += 1
-        if isinstance(fact, facts.CheckpointWritten):
-            self._parent.report(POINT, point_to_json(self._core.saves.newest))
-
-    def journaled(self) -> None:
-        """The root has written down one more `CheckpointStarted`, and all before it."""
-        self._unanswered = max(0, self._unanswered - 1)
-        self._answered.set()
-        self._answered = trio.Event()
-
-    async def settled(self) -> None:
-        """Return when orders may leave."""
-        await self._parent.flush()
-        while self._unanswered > 0:
-            await self._answered.wait()
-
-
 async def _work(pipes: Pipes, run_folder: Path) -> None:
     config = load_config(run_folder / "config.toml")
     log = start_log(config.run.log_level)
@@ -104,17 +69,15 @@ async def _work(pipes: Pipes, run_folder: Path) -> None:
             raise RuntimeError(f"the first order must be {SERVE}, not {order.kind}")
         body = order.body
         core = _core(config, body, run_folder)
-        desk = _Desk(parent, core)
-        coordinator = Coordinator(core, str(body["run_id"]), desk.publish, desk.settled)
+        desk = Desk(parent, core)
+        coordinator = Coordinator(core, str(body["run_id"]), desk.publish, desk.settled, desk.ended)
         async with GrpcNetwork.open(token=str(body["token"])) as network:
             async with network.serve([coordinator.service], config.cluster.listen, name="coordinator") as server:
                 log.info("serving %s at %s from step %d", run_folder.name, server.address, core.at.step)
                 parent.report(SERVING, {"address": server.address})
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(_obey, parent, coordinator, desk, nursery.cancel_scope)
-                    end = await coordinator.run()
-                    parent.report(FINISHED, {"outcome": end.outcome, "reason": end.reason, "step": core.at.step})
-                    await parent.flush()
+                    await coordinator.run()
                     nursery.cancel_scope.cancel()
 
 
@@ -147,7 +110,7 @@ def _core(config: Config, body: Mapping[str, Any], run_folder: Path) -> Core:
     return Core(plan_of(config, workers), point, rate_of(config), announce, after=after, generation=generation)
 
 
-async def _obey(parent: Parent, coordinator: Coordinator, desk: _Desk, scope: trio.CancelScope) -> None:
+async def _obey(parent: Parent, coordinator: Coordinator, desk: Desk, scope: trio.CancelScope) -> None:
     """Follow the root: a wish to stop the run is passed on; the order to stop this process ends it."""
     async for order in parent.orders:
         if order.kind == STOP_RUN:

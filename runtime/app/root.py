@@ -173,6 +173,8 @@ class _CoordinatorHooks(FrameHooks):
 
     def fact(self, source: Source, frame: Fact) -> None:
         event = self._root.publish(source, frame)
+        for kind, body in frame.reports.items():
+            self._by_kind[kind](body)
         if isinstance(event, facts.StepCommitted):
             self._root.detector.learn(event.seconds)
             self._root.training.set()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from runtime.actors import Beat, Exit, Fact, Frame, FrameDecoder, Order, encode
-from runtime.actors.child import Parent, Pipes
+from runtime.actors import Beat, Exit, Fact
 from runtime.app.bench import BEAT_SECONDS, Bench, Contact
 from runtime.app.equipment import Equipment, prepare
 from runtime.app.words import COORDINATOR
@@ -28,44 +23,11 @@ from runtime.trainer.device_thread import DeviceThread
 from runtime.trainer.engine import Parts
 from runtime.trainer.trainer import Identity, Trainer
 from tests.support.tiny import write_tiny_config
+from tests.support.wires import Wires, wires
 
 ELSEWHERE = Contact("127.0.0.1:1", "token", "run-id")
 PATH = ActorPath("run/node/worker-1")
 WRITTEN = CheckpointWritten(Step(5), "checkpoints/step-00000005", 100, 0.5, "hash")
-
-
-@dataclass
-class Wires:
-    """A worker's two pipes, seen from the other ends."""
-
-    parent: Parent
-    orders_fd: int
-    frames_fd: int
-
-    def order(self, kind: str, **body: object) -> None:
-        os.write(self.orders_fd, encode(Order(kind, body)))
-
-    def frames(self) -> list[Frame]:
-        """Every frame that is in the pipe by now."""
-        try:
-            return list(FrameDecoder().feed(os.read(self.frames_fd, 1 << 20)))
-        except BlockingIOError:
-            return []
-
-
-@contextmanager
-def wires() -> Iterator[Wires]:
-    orders_in, orders_out = os.pipe()
-    frames_in, frames_out = os.pipe()
-    os.set_blocking(frames_in, False)
-    parent = Parent(Pipes(Incarnation(2), orders_in, frames_out), 64)
-    try:
-        yield Wires(parent, orders_out, frames_in)
-    finally:
-        parent._outbox.close()
-        parent._stream.close()
-        os.close(orders_out)
-        os.close(frames_in)
 
 
 @pytest.fixture(scope="module")

@@ -73,9 +73,10 @@ async def test_its_successor_is_briefed_with_the_last_position_checkpoint_and_ge
     position = {"step": 7, "cursor": 112, "counters": {}, "verdict": None}
     point = {"step": 5, "cursor": 80, "path": "checkpoints/step-00000005", "counters": {}}
     started = facts.GenerationStarted(Generation(4), Step(8), ((Rank(0), FIRST),))
+    written = facts.CheckpointWritten(Step(5), "checkpoints/step-00000005", 100, 0.5, "hash")
     hooks.fact(COORDINATOR_PROCESS, Fact(to_json(started)))
-    hooks.report(COORDINATOR_PROCESS, Report(POSITION, position))
-    hooks.report(COORDINATOR_PROCESS, Report(POINT, point))
+    hooks.fact(COORDINATOR_PROCESS, Fact(to_json(committed(7)), {POSITION: position}))
+    hooks.fact(COORDINATOR_PROCESS, Fact(to_json(written), {POINT: point}))
     inbox = root.coordinator.open(SECOND)
     hooks.hello(COORDINATOR_PROCESS, Hello(42))
     (order,) = orders_in(inbox)
