@@ -27,7 +27,11 @@ HEAVY = {
     "wandb",
 }
 PURE = [
+    "runtime/cluster/boundary.py",
     "runtime/cluster/core.py",
+    "runtime/cluster/ending.py",
+    "runtime/cluster/gathering.py",
+    "runtime/cluster/outcome.py",
     "runtime/cluster/placement.py",
     "runtime/collectives/exchange.py",
     "runtime/events/fold.py",

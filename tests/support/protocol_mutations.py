@@ -17,6 +17,11 @@ MODULES = (
     "runtime.cluster.recovery",
     "runtime.cluster.ballot",
     "runtime.cluster.saves",
+    "runtime.cluster.book",
+    "runtime.cluster.gathering",
+    "runtime.cluster.boundary",
+    "runtime.cluster.outcome",
+    "runtime.cluster.ending",
     "runtime.cluster.core",
     "runtime.cluster.coordinator",
     "runtime.trainer.step",
@@ -51,29 +56,29 @@ class Mutation:
 MUTATIONS = (
     Mutation("a lost vote is counted", 0, "cluster.ballot", "return set(self.votes) == set(self.order.contributors)", "return len(self.votes) >= max(1, len(self.order.contributors) - 1)"),
     Mutation("votes of an older step are counted", 98, "cluster.ballot", "(vote.generation, vote.step) != expected or", "vote.generation != expected[0] or"),
-    Mutation("a death opens no new generation", 8, "cluster.core", "self._agree(why, again=True)\n        self._open", "self._open"),
+    Mutation("a death opens no new generation", 8, "cluster.boundary", "book.agree(why, again=True)\n    open_step", "open_step"),
     Mutation("the cursor is not advanced", 0, "cluster.ballot", "Cursor(order.cursor + order.samples)", "Cursor(order.cursor)"),
-    Mutation("a step commits twice", 0, "cluster.core", "        self.ballot = self.evaluation = None\n        self.timers.cancel(\"retry\")", "        self.timers.cancel(\"retry\")\n        if self.ballot is not None and self.at.step == 5 and self.at.verdict is not None and self.ballot.order.step == 5:\n            self._publish(committed_fact(self.ballot, self.ballot.count(), self.at, 0.0))"),
+    Mutation("a step commits twice", 0, "cluster.boundary", "    book.ballot = book.evaluation = None\n    book.timers.cancel(\"retry\")\n", "    book.timers.cancel(\"retry\")\n    if book.ballot is not None and book.at.step == 5 and book.at.verdict is not None and book.ballot.order.step == 5:\n        from runtime.cluster.ballot import committed_fact\n        book.publish(committed_fact(book.ballot, book.ballot.count(), book.at, 0.0))\n"),
     Mutation("the verdict is dropped", 2, "cluster.membership", "at.counters, at.verdict)", "at.counters, at.verdict if len(self.entries) > 1 else None)"),
     Mutation("the verdict is told before the journal knows", 0, "cluster.coordinator", "            await self._settled()\n", ""),
     Mutation("a newcomer is active at once", 0, "cluster.membership", "            if entry.reaches(at):", "            if True:"),
-    Mutation("take-over forgets the dead worker's shards", 1, "cluster.core", "self._open(take_over(ballot.order.owners, self.roster.active), now)", "self._open(tuple(owner if owner in self.roster.active else Rank(99) for owner in ballot.order.owners), now)"),
+    Mutation("take-over forgets the dead worker's shards", 1, "cluster.boundary", "open_step(book, take_over(ballot.order.owners, book.roster.active), now)", "open_step(book, tuple(owner if owner in book.roster.active else Rank(99) for owner in ballot.order.owners), now)"),
     Mutation("take-over gives an orphan to the dead", 1, "cluster.placement", "        heir = owner\n        if owner not in load:", "        heir = owner\n        if owner not in load and len(load) > 2:"),
     Mutation("a skipped step is applied all the same", 1, "cluster.ballot", "committed = CommittedStep(order.step, applied,", "committed = CommittedStep(order.step, count.tokens > 0,"),
     Mutation("a sum of an older generation is applied", 38, "trainer.trainer", "if closed.counters.get(GENERATION, summed_in) != summed_in:", "if False:", also=("cluster.membership", "and 0 < join.prepared == generation", "and 0 < join.prepared")),
     Mutation("a half-done step is kept with foreign shards", 23, "trainer.trainer", "or self._local.tallies.keys() - order.shards_of(rank)", ""),
     Mutation("what was computed for one step counts for the next", 6, "trainer.trainer", "or self._local.step != order.step", ""),
     Mutation("survivors compute their own shards again", 0, "trainer.step", "owner if owner == rank and shard not in local.tallies else NOBODY", "owner if owner == rank else NOBODY"),
-    Mutation("a silent session keeps its place", 54, "cluster.core", "            self._left(before.session, \"it opened another session\", now)\n", ""),
-    Mutation("a successor forgets the generation", 0, "cluster.core", "Membership(Generation(generation))", "Membership(Generation(0))"),
-    Mutation("a successor forgets the position", 3, "cluster.core", "self.at = after or Position(", "self.at = Position("),
-    Mutation("a rollback is not told", 1, "cluster.core", "            self._publish(facts.RolledBack(", "            _ = (facts.RolledBack("),
-    Mutation("the last checkpoint is not waited for", 3, "cluster.core", "        if self.saves.holds(self.at.step):", "        if self.saves.holds(self.at.step) or self.saves.writing is not None:"),
-    Mutation("a lost writer's checkpoint is waited for", 1, "cluster.core", "        self.saves.lost(entry.rank)\n", ""),
-    Mutation("a failed exchange is never tried again", 275, "cluster.core", "self.timers.keep(\"retry\", now + RETRY_SECONDS)", "pass"),
-    Mutation("an evaluation is not ordered again", 0, "cluster.core", "            case Phase.STEPPING | Phase.EVALUATING:", "            case Phase.STEPPING:"),
+    Mutation("a silent session keeps its place", 54, "cluster.core", "            self._follow(left(book, before.session, \"it opened another session\"), now)\n", ""),
+    Mutation("a successor forgets the generation", 0, "cluster.book", "Membership(Generation(generation))", "Membership(Generation(0))"),
+    Mutation("a successor forgets the position", 3, "cluster.book", "self.at = after or Position(", "self.at = Position("),
+    Mutation("a rollback is not told", 1, "cluster.gathering", "        book.publish(facts.RolledBack(", "        _ = (facts.RolledBack("),
+    Mutation("the last checkpoint is not waited for", 3, "cluster.ending", "    if book.saves.holds(book.at.step):", "    if book.saves.holds(book.at.step) or book.saves.writing is not None:"),
+    Mutation("a lost writer's checkpoint is waited for", 1, "cluster.book", "        self.saves.lost(entry.rank)\n", ""),
+    Mutation("a failed exchange is never tried again", 275, "cluster.boundary", "book.timers.keep(\"retry\", now + RETRY_SECONDS)", "pass"),
+    Mutation("an evaluation is not ordered again", 0, "cluster.gathering", "        case Phase.STEPPING | Phase.EVALUATING:", "        case Phase.STEPPING:"),
     Mutation("a zombie is let in", 19, "cluster.membership", "if join.incarnation < newest:", "if False:"),
-    Mutation("who was catching up keeps its session", 2299, "cluster.core", "                self.out.append(Close(entry.session))\n                self._left(entry.session, \"nobody is left who could give it the state\", now)\n", "                entry.role = Role.WAITING\n"),
+    Mutation("who was catching up keeps its session", 2299, "cluster.gathering", "            book.out.append(Close(entry.session))\n            book.take_out(entry.session, \"nobody is left who could give it the state\")\n", "            entry.role = Role.WAITING\n"),
     Mutation("a state counts as offered before it is", 1149, "trainer.trainer", "            await self.parts.exchange.offer(tuple(kept.values()))\n            self._held = kept", "            self._held = kept\n            await self.parts.exchange.offer(tuple(kept.values()))"),
     Mutation("a newcomer's gradients are forgotten", 6, "trainer.trainer", "while engine.holds >= 0 and (step :=", "while engine.holds >= 0 and self._healed is None and (step :="),
 )  # fmt: skip
@@ -86,7 +91,8 @@ def mutant(mutation: Mutation) -> Code:
         made = {name: _copy(name, mutation) for name in MODULES}
     finally:
         sys.modules.update(before)
-    core, coordinator, trainer = made[MODULES[5]], made[MODULES[6]], made[MODULES[8]]
+    core, coordinator = made["runtime.cluster.core"], made["runtime.cluster.coordinator"]
+    trainer = made["runtime.trainer.trainer"]
     return Code(core.Core, coordinator.Coordinator, trainer.Trainer, trainer.Identity)
 
 

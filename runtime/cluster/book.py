@@ -1,0 +1,138 @@
+"""The coordinator's book: everything that it knows of the run, and how it speaks of it. It decides nothing.
+
+The decisions are functions of the book and of the time, one module for each: `gathering`, `boundary`, `outcome`,
+`ending`. Each returns the `Next` that follows from it, if any; `core` takes them one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from runtime import events as facts
+from runtime.cluster.ballot import Ballot, RateOf, Skips
+from runtime.cluster.evaluation import Evaluation
+from runtime.cluster.membership import Membership, Role
+from runtime.cluster.messages import EvaluateWork, RestorePoint, ToWorker, Work
+from runtime.cluster.plan import RunPlan
+from runtime.cluster.saves import Saves
+from runtime.cluster.signals import Action, Phase, Position, Publish, Send
+from runtime.cluster.timers import Timers
+from runtime.ids import Generation, Step
+
+Announce = Callable[[Position, Step, int], facts.RunStarted]
+"""(where the run begins, its last step, samples in an epoch) -> the run's first fact."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Nobody is waited for any longer: agree on a state."""
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """Leave the pause, if enough workers are there."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The committed state is `at`: order whatever comes next."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """The work under way cannot end as it was ordered: order it again for whoever is left."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Too few workers are left."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Nothing is left to do but to save."""
+
+
+@dataclass(frozen=True)
+class End:
+    """The run is over."""
+
+    outcome: str
+    reason: str
+
+
+Next: TypeAlias = Gathered | GoOn | Boundary | Again | Pause | Closing | End
+
+
+class Book:
+    """See the module. `out` collects the actions of the event that is being taken, in order."""
+
+    def __init__(
+        self, plan: RunPlan, point: RestorePoint, rate_of: RateOf, announce: Announce, after: Position | None,
+        generation: int,
+    ) -> None:  # fmt: skip
+        self.plan, self.rate_of, self.announce = plan, rate_of, announce
+        self.saves = Saves([point])
+        self.at = after or Position(point.step, point.cursor, dict(point.counters))
+        self.successor = after is not None or generation > 0
+        self.phase = Phase.GATHERING
+        self.roster = Membership(Generation(generation))
+        self.ballot: Ballot | None = None
+        self.evaluation: Evaluation | None = None
+        self.evaluated_at, self.metrics = -1, dict[str, float]()
+        self.stop_asked, self.step_since = "", 0.0
+        self.skips = Skips(plan)
+        self.timers = Timers()
+        self.out: list[Action] = []
+
+    @property
+    def last(self) -> Step:
+        """The step after which the run is done."""
+        return self.plan.last_step(self.roster.samples_in_epoch)
+
+    @property
+    def enough(self) -> bool:
+        """Whether the run may go on with the workers that hold its state."""
+        return len(self.roster.active) >= self.plan.min_workers
+
+    def publish(self, fact: facts.Event) -> None:
+        """Write a fact to the journal before anything that follows."""
+        self.out.append(Publish(fact))
+
+    def send(self, session: int, message: ToWorker) -> None:
+        """Say something on a session."""
+        self.out.append(Send(session, message))
+
+    def agree(self, why: str, *, again: bool = False) -> None:
+        """Let newcomers in, and open a new generation if the members are not those of the last order."""
+        for entry, heal in self.roster.admit(self.at):
+            self.send(entry.session, heal)
+        if self.roster.settle(again=again):
+            self.publish(self.roster.started(Step(self.at.step + 1), why))
+
+    def order(self, work: Work, now: float) -> None:
+        """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
+        at, roster, writer = self.at, self.roster, -1
+        evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
+        if self.saves.may_begin and roster.active and not evaluating:
+            writer = self.saves.begin(at, roster.active[0], now)
+            self.publish(facts.CheckpointStarted(at.step))
+        metrics = self.metrics if self.evaluated_at == at.step else {}
+        order = replace(roster.order(at, work, writer), metrics=metrics)
+        for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
+            self.send(entry.session, order)
+
+    def take_out(self, session: int, reason: str) -> Role | None:
+        """A session ended: its worker is no member any more. Returns what it was; None when it was replaced already."""
+        entry = self.roster.leave(session)
+        if entry is None:
+            return None
+        self.publish(entry.lost(reason))
+        self.saves.lost(entry.rank)
+        return entry.role

@@ -1,0 +1,77 @@
+"""The boundary between two steps, where everything that changes changes: members, the division of the shards, the
+generation. A death within a step is a boundary of its own: the same step opens anew for whoever is left."""
+
+from __future__ import annotations
+
+from runtime import events as facts
+from runtime.cluster.ballot import Ballot
+from runtime.cluster.book import Again, Book, Boundary, Closing, Next, Pause
+from runtime.cluster.evaluation import Evaluation
+from runtime.cluster.messages import EvaluateWork, ExchangeFailed, StepWork
+from runtime.cluster.placement import deal, take_over
+from runtime.cluster.signals import Phase
+from runtime.ids import Rank, Step
+
+RETRY_SECONDS = 0.25
+"""How long a failed exchange waits for the news of who died before the step is simply ordered again."""
+
+
+def boundary(book: Book, now: float) -> Next | None:
+    """The committed state is `at`: order whatever comes next."""
+    book.ballot = book.evaluation = None
+    book.timers.cancel("retry")
+    if not book.enough:
+        return Pause(f"{len(book.roster.active)} of at least {book.plan.min_workers} workers are left")
+    last = book.last
+    book.saves.consider(book.plan, book.at.step, now)
+    evaluate = book.plan.evaluation_due(book.at.step, last) and book.evaluated_at != book.at.step
+    if evaluate and not book.stop_asked:
+        book.agree("the members changed")
+        answers = book.plan.answers_due(book.at.step, last)
+        book.phase, book.evaluation = Phase.EVALUATING, Evaluation(book.roster.active, now)
+        book.order(EvaluateWork(book.roster.active, answers, book.plan.evaluate_max_batches), now)
+    elif book.at.step >= last or book.stop_asked:
+        return Closing()
+    else:
+        book.agree("the members changed")
+        book.step_since = now
+        open_step(book, deal(book.roster.active, book.plan.shards, book.roster.speeds), now)
+    return None
+
+
+def open_step(book: Book, owners: tuple[Rank, ...], now: float) -> None:
+    """Order the step after `at`, with these owners of its shards."""
+    samples = book.plan.batch_at(book.at.cursor, book.roster.samples_in_epoch)
+    order = book.roster.step_order(book.at, samples, owners)
+    book.phase, book.ballot = Phase.STEPPING, Ballot(order)
+    book.order(StepWork(order), now)
+
+
+def again(book: Book, why: str, now: float) -> Next | None:
+    """The work under way cannot end as it was ordered: order it again for whoever is left."""
+    book.timers.cancel("retry")
+    ballot = book.ballot
+    if book.phase is not Phase.STEPPING or ballot is None or not book.roster.active:
+        if book.phase in (Phase.STEPPING, Phase.EVALUATING):
+            book.agree(why, again=True)
+            return Boundary()
+        return None
+    book.publish(facts.StepAborted(ballot.order.step, book.roster.generation, why))
+    if not book.enough:
+        return Boundary()
+    book.agree(why, again=True)
+    open_step(book, take_over(ballot.order.owners, book.roster.active), now)
+    return None
+
+
+def exchange_failed(book: Book, message: ExchangeFailed, now: float) -> Next | None:
+    """A worker could not have the sum: wait for the news of who died."""
+    if book.phase is Phase.STEPPING and message.generation == book.roster.generation:
+        book.timers.keep("retry", now + RETRY_SECONDS)
+        book.publish(facts.StepAborted(Step(book.at.step + 1), book.roster.generation, message.reason))
+    return None
+
+
+def retry() -> Next:
+    """Nobody left since the exchange failed."""
+    return Again("an exchange failed though nobody left")

@@ -1,0 +1,133 @@
+"""Workers come and go, agree on a common state, and wait for each other when they are too few.
+
+A worker that leaves is `take_out` of the book; what that means for the work under way is said here too."""
+
+from __future__ import annotations
+
+from runtime import events as facts
+from runtime.cluster.book import Again, Book, Boundary, Closing, Gathered, GoOn, Next, Pause
+from runtime.cluster.membership import Entry, Role
+from runtime.cluster.messages import Holding, Join, Rest, Restore
+from runtime.cluster.recovery import agree
+from runtime.cluster.signals import ROLLED_BACK, Close, Phase
+
+
+def entered(book: Book, session: int, join: Join, now: float) -> Next | None:
+    """A worker was let in."""
+    book.publish(book.roster.enter(session, join).joined)
+    if book.phase is Phase.PAUSED:
+        return GoOn()
+    if book.phase is Phase.GATHERING:
+        if len(book.roster.entries) >= book.plan.workers:
+            return Gathered()
+        if book.successor:
+            book.timers.keep("gather", now + book.plan.gather_seconds)
+    return None
+
+
+def left(book: Book, session: int, reason: str) -> Next | None:
+    """A session ended, however."""
+    entry = book.roster.of_session(session)
+    role = book.take_out(session, reason)
+    if entry is None or role is Role.WAITING:
+        return None
+    match book.phase:
+        case Phase.STEPPING | Phase.EVALUATING:
+            return Again(f"worker {entry.rank} left: {reason}")
+        case Phase.RESTORING:
+            return restored(book)
+        case Phase.CLOSING if not book.roster.active:
+            return Pause("every worker is gone before the last checkpoint was written")
+        case Phase.CLOSING:
+            return Closing()
+        case _:
+            return None
+
+
+def gathered(book: Book) -> Next | None:
+    """Everybody who will come is there: agree on the newest state that still exists, and on who holds it."""
+    book.timers.cancel("gather")
+    entries = book.roster.with_role(*Role)
+    if not entries:
+        return None
+    book.timers.cancel("wait")
+    agreement = agree(entries, book.at, book.saves.newest)
+    before, book.at = book.at.step, agreement.position
+    if book.at.step < before:
+        book.at.counters[ROLLED_BACK] = book.roster.generation
+        book.saves.forget_after(book.at.step)
+        book.publish(facts.RolledBack(before, book.at.step, "no living worker holds the newer state"))
+    if not book.successor:
+        book.at.counters.pop(ROLLED_BACK, None)  # of an earlier run, whose generations are over
+        book.publish(book.announce(book.at, book.last, book.roster.samples_in_epoch))
+    book.successor = True
+    if agreement.ready:
+        for entry in agreement.ready:
+            entry.role = Role.ACTIVE
+        return Boundary()
+    book.phase = Phase.RESTORING
+    at = book.at
+    for entry in entries:
+        entry.role, entry.holds = Role.CATCHING_UP, -1
+        book.send(entry.session, Restore(at.step, at.cursor, at.counters, book.saves.newest.path))
+    return None
+
+
+def restored(book: Book) -> Next | None:
+    """Go on if whoever is left has restored the state."""
+    entries = book.roster.with_role(Role.CATCHING_UP)
+    if not entries:
+        return Pause("every worker left while restoring")
+    if all(entry.holds == book.at.step for entry in entries):
+        for entry in entries:
+            entry.role = Role.ACTIVE
+        return Boundary()
+    return None
+
+
+def holding(book: Book, entry: Entry, message: Holding) -> Next | None:
+    """A worker says which state it holds now."""
+    if book.phase is Phase.RESTORING:
+        entry.holds = message.step
+        return restored(book)
+    if entry.role is Role.CATCHING_UP and message.step >= book.at.step - 1:
+        entry.role = Role.ACTIVE
+        book.publish(entry.healed(message))
+        if book.phase is Phase.PAUSED:
+            return GoOn()
+    return None
+
+
+def pause(book: Book, reason: str, now: float) -> Next:
+    """Too few workers are left: save what there is, and wait."""
+    book.phase, book.ballot, book.evaluation = Phase.PAUSED, None, None
+    book.timers.only("wait", now + book.plan.wait_seconds)
+    book.publish(facts.Warned("coordinator", f"paused: {reason}", "waiting for a worker to come back"))
+    book.saves.wanted = book.saves.wanted or not book.saves.holds(book.at.step)
+    book.agree(reason, again=True)
+    book.order(Rest(reason), now)
+    return GoOn()
+
+
+def go_on(book: Book, now: float) -> Next | None:
+    """Leave PAUSED when enough workers are there: from a living worker's state if there is one, else from disk."""
+    roster = book.roster
+    if not roster.active:
+        for entry in roster.with_role(Role.CATCHING_UP):  # what it has by now, only its next Join can tell
+            book.out.append(Close(entry.session))
+            book.take_out(entry.session, "nobody is left who could give it the state")
+        if roster.entries:
+            book.phase, book.successor = Phase.GATHERING, True
+            book.timers.keep("gather", now + book.plan.gather_seconds)
+            if len(roster.entries) >= book.plan.workers:
+                return Gathered()
+        return None
+    if book.enough:
+        book.timers.cancel("wait")
+        return Boundary()
+    if roster.with_role(Role.WAITING):
+        book.agree("a worker joined")
+        book.order(Rest("a newcomer fetches the state"), now)
+        if book.enough:
+            return GoOn()
+    return None
