@@ -60,7 +60,7 @@ class Injector:
 
         def look() -> bool:
             ended = identity_of(self.run.pid) is None  # asked before reading: what it wrote last must be seen
-            self._follow()
+            self.follow()
             if holds():
                 return True
             assert not ended, f"{what}; the run has ended:\n{self.run.tail()}"
@@ -68,7 +68,8 @@ class Injector:
 
         until(look, within_seconds=self.guard_seconds, what=lambda: f"{what}:\n{self.run.tail()}")
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
+        """Take in what the journal says by now."""
         self.run.journal.fresh()
         for envelope in self.run.journal.seen[self._taken :]:
             self._taken += 1

@@ -9,7 +9,9 @@ from runtime.events import (
     RolledBack,
     RunFinished,
     RunStarted,
+    StateHealed,
     StepCommitted,
+    WorkerJoined,
     WorkerLost,
 )
 from runtime.ids import Incarnation, Rank, Step
@@ -28,6 +30,10 @@ class Scene:
         """Ranks whose gradients were in a commit since they, or the coordinator, were last lost."""
         self.pids: dict[str, tuple[int, Incarnation]] = {}
         """Path of each living child process -> its process id and incarnation."""
+        self.joined: dict[Rank, Incarnation] = {}
+        """The incarnation of each rank that joined last."""
+        self.healed: set[Rank] = set()
+        """Ranks that fetched the state from their peers since they joined last."""
         self.over = False
 
     def take(self, envelope: Envelope) -> None:
@@ -41,6 +47,11 @@ class Scene:
                 self.pids.pop(path, None)
                 gone = rank_of(path)
                 self.taking_part -= self.taking_part if path == COORDINATOR_PATH else {gone}
+            case WorkerJoined(rank=rank, incarnation=incarnation):
+                self.joined[rank] = incarnation
+                self.healed.discard(rank)
+            case StateHealed(rank=rank):
+                self.healed.add(rank)
             case WorkerLost(rank=rank):
                 self.taking_part.discard(rank)
             case RolledBack(to_step=step):

@@ -33,3 +33,8 @@ def until(look: Callable[[], T | None], *, within_seconds: float, what: Callable
         if time.monotonic() > give_up_at:
             raise WaitedTooLong(f"{what()} (waited {within_seconds:g} s)")
         time.sleep(PAUSE_SECONDS)
+
+
+def let_pass(seconds: float) -> None:
+    """Return after so many seconds: for a fault that lasts, never for something that should have happened by then."""
+    time.sleep(seconds)
