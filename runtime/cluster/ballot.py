@@ -43,6 +43,8 @@ class Ballot:
     """Votes on `order`; only the contributors of its generation have one."""
 
     order: StepOrder
+    repeated: bool = False
+    """Whether somebody left during the step: what was measured in it says little."""
     votes: dict[Rank, Vote] = field(default_factory=dict)
 
     def cast(self, rank: Rank, vote: Vote) -> bool:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from runtime import events as facts
 from runtime.cluster.ballot import Ballot, RateOf, Skips
+from runtime.cluster.division import Division
 from runtime.cluster.evaluation import Evaluation
 from runtime.cluster.membership import Membership, Role
 from runtime.cluster.messages import EvaluateWork, RestorePoint, ToWorker, Work
@@ -83,6 +84,7 @@ class Book:
         self.successor = after is not None or generation > 0
         self.phase = Phase.GATHERING
         self.roster = Membership(Generation(generation))
+        self.division = Division()
         self.ballot: Ballot | None = None
         self.evaluation: Evaluation | None = None
         self.evaluated_at, self.metrics = -1, dict[str, float]()

@@ -8,7 +8,7 @@ from runtime.cluster.ballot import Ballot
 from runtime.cluster.book import Again, Book, Boundary, Closing, Next, Pause
 from runtime.cluster.evaluation import Evaluation
 from runtime.cluster.messages import EvaluateWork, ExchangeFailed, StepWork
-from runtime.cluster.placement import deal, take_over
+from runtime.cluster.placement import take_over
 from runtime.cluster.signals import Phase
 from runtime.ids import Rank, Step
 
@@ -35,15 +35,22 @@ def boundary(book: Book, now: float) -> Next | None:
     else:
         book.agree("the members changed")
         book.step_since = now
-        open_step(book, deal(book.roster.active, book.plan.shards, book.roster.speeds), now)
+        open_step(book, divided(book), now)
     return None
 
 
-def open_step(book: Book, owners: tuple[Rank, ...], now: float) -> None:
-    """Order the step after `at`, with these owners of its shards."""
+def divided(book: Book) -> tuple[Rank, ...]:
+    """The owners of the next step's shards, by what is known of the workers' speeds."""
+    for fact in book.division.follow(book.roster.paces, book.plan.shards, Step(book.at.step + 1)):
+        book.publish(fact)
+    return book.division.owners
+
+
+def open_step(book: Book, owners: tuple[Rank, ...], now: float, *, repeated: bool = False) -> None:
+    """Order the step after `at`, with these owners of its shards; `repeated` if it had others before."""
     samples = book.plan.batch_at(book.at.cursor, book.roster.samples_in_epoch)
     order = book.roster.step_order(book.at, samples, owners)
-    book.phase, book.ballot = Phase.STEPPING, Ballot(order)
+    book.phase, book.ballot = Phase.STEPPING, Ballot(order, repeated)
     book.order(StepWork(order), now)
 
 
@@ -60,7 +67,7 @@ def again(book: Book, why: str, now: float) -> Next | None:
     if not book.enough:
         return Boundary()
     book.agree(why, again=True)
-    open_step(book, take_over(ballot.order.owners, book.roster.active), now)
+    open_step(book, take_over(ballot.order.owners, book.roster.active), now, repeated=True)
     return None
 
 

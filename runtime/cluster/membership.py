@@ -5,10 +5,12 @@ A small mutable book that only the coordinator's core writes in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Work
+from runtime.cluster.division import Pace
+from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Vote, Work
 from runtime.cluster.signals import GENERATION, Position
 from runtime.events import GenerationStarted, StateHealed, WorkerJoined, WorkerLost
 from runtime.flow import StepOrder
@@ -36,8 +38,7 @@ class Entry:
     holds: int = -1
     heals_from: int = -1
     """Step of the state that it fetches from its peers, -1 when it does not."""
-    speed: float = 1.0
-    """Samples per second, as measured; only ratios matter."""
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def rank(self) -> Rank:
@@ -122,9 +123,14 @@ class Membership:
         return tuple(entry.rank for entry in self.with_role(Role.ACTIVE))
 
     @property
-    def speeds(self) -> dict[Rank, float]:
-        """Measured speed of each active worker."""
-        return {entry.rank: entry.speed for entry in self.with_role(Role.ACTIVE)}
+    def paces(self) -> dict[Rank, Pace]:
+        """How fast each active worker is."""
+        return {entry.rank: entry.pace for entry in self.with_role(Role.ACTIVE)}
+
+    def measure(self, votes: Mapping[Rank, Vote]) -> None:
+        """Learn from an undisturbed step how fast each voter computes."""
+        for rank, vote in votes.items():
+            self.entries[rank].pace.note(vote.computed_positions, vote.compute_seconds)
 
     @property
     def receivers(self) -> tuple[Rank, ...]:

@@ -15,6 +15,8 @@ def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
     ballot = book.ballot
     if ballot is None or not ballot.cast(entry.rank, vote) or not ballot.complete:
         return None
+    if not ballot.repeated:
+        book.roster.measure(ballot.votes)
     count = ballot.count()
     book.at = advance(book.at, ballot, count, book.rate_of, book.last)
     book.publish(committed_fact(ballot, count, book.at, now - book.step_since))

@@ -1,35 +1,39 @@
 """Which worker computes which logical shards: pure, so that every decision can be replayed.
 
-Shards move only when a worker dies within a step; between steps they are dealt anew, in contiguous runs, so that a
-power of two of equal workers owns whole subtrees of the summation tree.
+Shards move within a step only when a worker dies; between steps they are dealt anew when members or speeds have changed
+(`division`), in contiguous runs, so that a power of two of equal workers owns whole subtrees of the summation tree.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from runtime.ids import Rank
 
 
 def deal(ranks: Sequence[Rank], shards: int, speeds: Mapping[Rank, float] | None = None) -> tuple[Rank, ...]:
-    """Owner of each shard 0..shards-1: contiguous runs in rank order, sized by speed (equal when none is known).
+    """Owner of each shard 0..shards-1: contiguous runs in rank order, sized so that the last worker ends earliest.
 
-    Largest-remainder rounding; ties go to the lower rank. With at least as many shards as ranks, everybody gets one.
+    Shards are alike, so giving each to whoever would end it first is the optimum (a speed that is not known counts as
+    1); ties go to the lower rank. With at least as many shards as ranks, everybody gets one, and is measured.
     """
-    ordered = sorted(ranks)
-    weights = [max((speeds or {}).get(rank, 1.0), 1e-9) for rank in ordered]
-    total = sum(weights)
-    ideal = [shards * weight / total for weight in weights]
-    counts = [int(share) for share in ideal]
-    by_remainder = sorted(range(len(ordered)), key=lambda i: (-(ideal[i] - counts[i]), i))
-    for i in by_remainder[: shards - sum(counts)]:
-        counts[i] += 1
-    if shards >= len(ordered):
-        for i, count in enumerate(counts):
-            if count == 0:
-                counts[counts.index(max(counts))] -= 1
-                counts[i] = 1
-    return tuple(rank for rank, count in zip(ordered, counts, strict=True) for _ in range(count))
+    weights = {rank: max((speeds or {}).get(rank, 1.0), 1e-9) for rank in sorted(ranks)}
+    counts = dict.fromkeys(weights, 1 if shards >= len(weights) else 0)
+    for _ in range(shards - sum(counts.values())):
+        first = min(weights, key=lambda rank: (counts[rank] + 1) / weights[rank])
+        counts[first] += 1
+    return tuple(rank for rank, count in counts.items() for _ in range(count))
+
+
+def counts_of(owners: Sequence[Rank]) -> dict[Rank, int]:
+    """How many shards each owner has, by rank."""
+    return dict(sorted(Counter(owners).items()))
+
+
+def finish_time(owners: Sequence[Rank], speeds: Mapping[Rank, float]) -> float:
+    """When the last owner ends, in shards per unit of `speeds`: the quantity that `deal` minimises."""
+    return max(count / max(speeds.get(rank, 1.0), 1e-9) for rank, count in counts_of(owners).items())
 
 
 def take_over(owners: Sequence[Rank], survivors: Sequence[Rank]) -> tuple[Rank, ...]:

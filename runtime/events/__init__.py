@@ -31,7 +31,14 @@ from runtime.events.supervision import (
     WorkerJoined,
     WorkerLost,
 )
-from runtime.events.training import EvaluationFinished, RolledBack, SampleGenerated, StepAborted, StepCommitted
+from runtime.events.training import (
+    EvaluationFinished,
+    RolledBack,
+    SampleGenerated,
+    ShardsMoved,
+    StepAborted,
+    StepCommitted,
+)
 from runtime.events.types import Envelope, Event, Known, UnknownEvent
 
 __all__ = [
@@ -59,6 +66,7 @@ __all__ = [
     # training
     "StepCommitted",
     "StepAborted",
+    "ShardsMoved",
     "RolledBack",
     "EvaluationFinished",
     "SampleGenerated",

@@ -27,6 +27,7 @@ from runtime.events.training import (
     EvaluationFinished,
     RolledBack,
     SampleGenerated,
+    ShardsMoved,
     StepAborted,
     StepCommitted,
 )
@@ -37,7 +38,7 @@ _RunFact: TypeAlias = RunStarted | StopRequested | RunFinished | Warned
 _SavingFact: TypeAlias = (
     CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )
-_TrainingFact: TypeAlias = StepAborted | RolledBack | EvaluationFinished | SampleGenerated
+_TrainingFact: TypeAlias = StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
 _Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fact | UnknownEvent
 """Everything but StepCommitted, which comes at every step and has its own short way."""
 
@@ -77,7 +78,7 @@ def _folded(state: RunState, event: _Rest) -> RunState:
             CheckpointStarted() | CheckpointWritten() | CheckpointFailed() | CheckpointRejected() | CheckpointRemoved()
         ):
             return _saving(state, event)
-        case StepAborted() | RolledBack() | EvaluationFinished() | SampleGenerated():
+        case StepAborted() | ShardsMoved() | RolledBack() | EvaluationFinished() | SampleGenerated():
             return _training(state, event)
         case UnknownEvent():
             return replace(state, unknown=state.unknown + 1)
@@ -132,6 +133,8 @@ def _training(state: RunState, event: _TrainingFact) -> RunState:
             return replace(state, training=fold_training.back_to(state.training, event.to_step))
         case StepAborted():
             return replace(state, training=replace(state.training, aborted=state.training.aborted + 1))
+        case ShardsMoved():
+            return fold_supervision.divided(state, event)
         case EvaluationFinished():
             return replace(state, training=fold_training.evaluated(state.training, event))
         case SampleGenerated():

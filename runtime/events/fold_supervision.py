@@ -19,6 +19,7 @@ from runtime.events.supervision import (
     WorkerJoined,
     WorkerLost,
 )
+from runtime.events.training import ShardsMoved
 from runtime.ids import ActorPath, Rank
 
 _ActorFact: TypeAlias = ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
@@ -93,6 +94,15 @@ def _worker(state: RunState, event: _WorkerFact) -> RunState:
             return _new_generation(state, event)
 
 
+def divided(state: RunState, event: ShardsMoved) -> RunState:
+    """The shards are divided by speed."""
+    counts, speeds, workers = dict(event.after), dict(event.speeds), dict(state.workers)
+    for rank in {*workers, *counts}:
+        row = workers.get(rank) or WorkerRow(rank)
+        workers[rank] = replace(row, shards=counts.get(rank), positions_per_second=speeds.get(rank, 0.0))
+    return replace(state, workers=workers)
+
+
 def _joined(state: RunState, event: WorkerJoined) -> RunState:
     row = replace(
         _row(state, event.rank),
@@ -112,6 +122,7 @@ def _joined(state: RunState, event: WorkerJoined) -> RunState:
 def _lost(state: RunState, event: WorkerLost) -> RunState:
     row = _row(state, event.rank)
     row = replace(row, phase="lost", incarnation=event.incarnation, losses=row.losses + 1, reason=event.reason, pid=0)
+    row = replace(row, shards=None, positions_per_second=0.0)
     state = replace(
         _with_worker(state, row),
         workers_lost=state.workers_lost + 1,

@@ -64,6 +64,10 @@ class WorkerRow:
     """The step whose parameters it had when it last joined or was healed."""
     losses: int = 0
     """How often the coordinator lost this slot in this session."""
+    shards: int | None = None
+    """How many logical shards it computes, where they are divided by speed; None: an equal part."""
+    positions_per_second: float = 0.0
+    """Its own computing, as measured when the shards were divided; 0: not measured yet."""
     since_seconds: float = 0.0
     pid: int = 0
     host: str = ""

@@ -53,6 +53,19 @@ class StepAborted:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardsMoved:
+    """The logical shards are divided anew among the workers, because they are not equally fast."""
+
+    step: Step
+    """The first step that is computed so."""
+    before: tuple[tuple[Rank, int], ...]
+    """(rank, how many shards it had)."""
+    after: tuple[tuple[Rank, int], ...]
+    speeds: tuple[tuple[Rank, float], ...]
+    """(rank, positions per second of its own computing), as measured."""
+
+
+@dataclass(frozen=True, slots=True)
 class RolledBack:
     """The parameters went back to an earlier step's."""
 

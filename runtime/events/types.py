@@ -29,7 +29,14 @@ from runtime.events.supervision import (
     WorkerJoined,
     WorkerLost,
 )
-from runtime.events.training import EvaluationFinished, RolledBack, SampleGenerated, StepAborted, StepCommitted
+from runtime.events.training import (
+    EvaluationFinished,
+    RolledBack,
+    SampleGenerated,
+    ShardsMoved,
+    StepAborted,
+    StepCommitted,
+)
 from runtime.ids import ActorPath
 
 
@@ -45,7 +52,7 @@ Known: TypeAlias = (
     RunStarted | StopRequested | RunFinished | Warned
     | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
-    | StepCommitted | StepAborted | RolledBack | EvaluationFinished | SampleGenerated
+    | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
     | CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )  # fmt: skip
 Event: TypeAlias = Known | UnknownEvent

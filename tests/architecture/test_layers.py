@@ -29,6 +29,7 @@ HEAVY = {
 PURE = [
     "runtime/cluster/boundary.py",
     "runtime/cluster/core.py",
+    "runtime/cluster/division.py",
     "runtime/cluster/ending.py",
     "runtime/cluster/gathering.py",
     "runtime/cluster/outcome.py",

@@ -13,6 +13,7 @@ from tests.virtual.code import Code
 
 MODULES = (
     "runtime.cluster.placement",
+    "runtime.cluster.division",
     "runtime.cluster.membership",
     "runtime.cluster.recovery",
     "runtime.cluster.ballot",
@@ -62,7 +63,7 @@ MUTATIONS = (
     Mutation("the verdict is dropped", 2, "cluster.membership", "at.counters, at.verdict)", "at.counters, at.verdict if len(self.entries) > 1 else None)"),
     Mutation("the verdict is told before the journal knows", 0, "cluster.coordinator", "            await self._settled()\n", ""),
     Mutation("a newcomer is active at once", 0, "cluster.membership", "            if entry.reaches(at):", "            if True:"),
-    Mutation("take-over forgets the dead worker's shards", 1, "cluster.boundary", "open_step(book, take_over(ballot.order.owners, book.roster.active), now)", "open_step(book, tuple(owner if owner in book.roster.active else Rank(99) for owner in ballot.order.owners), now)"),
+    Mutation("take-over forgets the dead worker's shards", 1, "cluster.boundary", "open_step(book, take_over(ballot.order.owners, book.roster.active), now, repeated=True)", "open_step(book, tuple(owner if owner in book.roster.active else Rank(99) for owner in ballot.order.owners), now)"),
     Mutation("take-over gives an orphan to the dead", 1, "cluster.placement", "        heir = owner\n        if owner not in load:", "        heir = owner\n        if owner not in load and len(load) > 2:"),
     Mutation("a skipped step is applied all the same", 1, "cluster.ballot", "committed = CommittedStep(order.step, applied,", "committed = CommittedStep(order.step, count.tokens > 0,"),
     Mutation("a sum of an older generation is applied", 38, "trainer.trainer", "if closed.counters.get(GENERATION, summed_in) != summed_in:", "if False:", also=("cluster.membership", "and 0 < join.prepared == generation", "and 0 < join.prepared")),

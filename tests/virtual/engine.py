@@ -145,6 +145,7 @@ class VirtualEngine:
             local.tallies[shard] = ShardTally(shard, 2.0 * tokens, tokens, ids)
         local.gradients = gradients
         local.useful_tokens += batch.useful_tokens
+        local.computed_positions += batch.computed_positions
 
     async def parts(self, local: Local) -> Mapping[Node, Any]:
         await self.host.busy(0.001)

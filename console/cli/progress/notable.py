@@ -22,6 +22,7 @@ from runtime.events import (
     RunStarted,
     RunState,
     SampleGenerated,
+    ShardsMoved,
     StateHealed,
     StepAborted,
     StepCommitted,
@@ -146,6 +147,13 @@ def _step_aborted(event: StepAborted, state: RunState) -> str:
     return f"step {event.step} is done again: {event.reason}"
 
 
+def _shards_moved(event: ShardsMoved, state: RunState) -> str:
+    fastest = max((speed for _, speed in event.speeds), default=0.0)
+    speeds = {rank: f" at {speed / fastest:.0%} of the fastest" for rank, speed in event.speeds if fastest > 0}
+    parts = [f"worker {rank} computes {count}{speeds.get(rank, '')}" for rank, count in event.after]
+    return f"shards divided by speed from step {event.step} on: {', '.join(parts)}"
+
+
 def _rolled_back(event: RolledBack, state: RunState) -> str:
     return f"rolled back from step {event.from_step} to {event.to_step}: {event.reason}"
 
@@ -191,6 +199,7 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     StateHealed: _state_healed,
     StepCommitted: _step_committed,
     StepAborted: _step_aborted,
+    ShardsMoved: _shards_moved,
     RolledBack: _rolled_back,
     EvaluationFinished: _evaluation_finished,
     SampleGenerated: _sample_generated,

@@ -24,6 +24,7 @@ from runtime.events import (
     RunStarted,
     RunState,
     SampleGenerated,
+    ShardsMoved,
     StateHealed,
     StepAborted,
     StepCommitted,
@@ -108,6 +109,10 @@ def troubled() -> Iterator[tuple[float, Event]]:
     yield 1, WorkerJoined(Rank(0), ONE, Step(20))
     yield 0, GenerationStarted(Generation(1), Step(21), ((Rank(0), ONE),))
     yield 1, commit(21, 3.4)
+    yield (
+        0,
+        ShardsMoved(Step(22), ((Rank(0), 16),), ((Rank(0), 11), (Rank(1), 5)), ((Rank(0), 900.0), (Rank(1), 450.0))),
+    )
     yield 1, RolledBack(Step(21), Step(20), "loss spike")
     yield 1, CheckpointFailed(Step(20), "no space left on device")
     yield 20, WorkerHung(Rank(0), ONE, "compute", 20.5, 20.0)

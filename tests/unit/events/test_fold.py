@@ -26,6 +26,7 @@ from runtime.events import (
     RunStarted,
     RunState,
     SampleGenerated,
+    ShardsMoved,
     StateHealed,
     StepAborted,
     StepCommitted,
@@ -247,6 +248,16 @@ def test_a_worker_is_lost_and_comes_back() -> None:
     assert state.alarms["worker 1"].mended
     assert [mark.kind for mark in state.marks] == ["lost", "joined"]
     assert (state.step_of(Rank(1)), state.generation) == (1, 3)
+
+
+def test_a_division_by_speed_is_known_of_each_worker_until_it_is_lost() -> None:
+    state = after(
+        WorkerJoined(Rank(0), Incarnation(1), Step(0)),
+        ShardsMoved(Step(9), ((Rank(0), 16),), ((Rank(0), 11), (Rank(1), 5)), ((Rank(0), 900.0), (Rank(1), 450.0))),
+    )
+    assert [(row.shards, row.positions_per_second) for row in state.workers.values()] == [(11, 900.0), (5, 450.0)]
+    lost = after(WorkerLost(Rank(1), Incarnation(1), "killed"), state=state)
+    assert (lost.workers[Rank(0)].shards, lost.workers[Rank(1)].shards) == (11, None)
 
 
 def test_a_hung_worker_is_named_with_its_phase_and_limit() -> None:
