@@ -284,6 +284,7 @@ class Vote(_message.Message):
     USEFUL_TOKENS_FIELD_NUMBER: _builtins.int
     COMPUTED_POSITIONS_FIELD_NUMBER: _builtins.int
     PARAMETER_HASH_FIELD_NUMBER: _builtins.int
+    APPLY_SECONDS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     finite: _builtins.bool
@@ -294,6 +295,7 @@ class Vote(_message.Message):
     useful_tokens: _builtins.int
     computed_positions: _builtins.int
     parameter_hash: _builtins.str
+    apply_seconds: _builtins.float
     @_builtins.property
     def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTally]: ...
     def __init__(
@@ -310,10 +312,11 @@ class Vote(_message.Message):
         useful_tokens: _builtins.int = ...,
         computed_positions: _builtins.int = ...,
         parameter_hash: _builtins.str = ...,
+        apply_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "parameter_hash", b"parameter_hash", "step", b"step", "tallies", b"tallies", "useful_tokens", b"useful_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_seconds", b"apply_seconds", "compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "parameter_hash", b"parameter_hash", "step", b"step", "tallies", b"tallies", "useful_tokens", b"useful_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ class Count:
     compute_seconds: float
     exchange_seconds: float
     feed_seconds: float
+    apply_seconds: float
     useful_tokens: int
     computed_positions: int
     parameter_hashes: tuple[tuple[Rank, str], ...]
@@ -78,6 +79,7 @@ class Ballot:
             compute_seconds=max(vote.compute_seconds for vote in votes),
             exchange_seconds=max(vote.exchange_seconds for vote in votes),
             feed_seconds=max(vote.feed_seconds for vote in votes),
+            apply_seconds=max(vote.apply_seconds for vote in votes),
             useful_tokens=sum(vote.useful_tokens for vote in votes),
             computed_positions=sum(vote.computed_positions for vote in votes),
             parameter_hashes=tuple((rank, self.votes[rank].parameter_hash) for rank in sorted(self.votes)),
@@ -134,6 +136,7 @@ def committed_fact(ballot: Ballot, count: Count, at: Position, seconds: float) -
         compute_seconds=count.compute_seconds,
         exchange_seconds=count.exchange_seconds,
         feed_seconds=count.feed_seconds,
+        apply_seconds=count.apply_seconds,
         useful_tokens=count.useful_tokens,
         computed_positions=count.computed_positions,
         owners=order.owners,

@@ -118,6 +118,7 @@ def _vote(wire: pb.Vote) -> Vote:
         useful_tokens=wire.useful_tokens,
         computed_positions=wire.computed_positions,
         parameter_hash=wire.parameter_hash,
+        apply_seconds=wire.apply_seconds,
     )
 
 

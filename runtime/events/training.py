@@ -39,6 +39,8 @@ class StepCommitted:
     """owners[shard] = the rank whose gradient of that logical shard was summed."""
     sample_ids: tuple[tuple[int, ...], ...] = ()
     """sample_ids[shard] = the training samples of that shard; empty where the ledger does not carry them."""
+    apply_seconds: float = 0.0
+    """The slowest member's dispatch of the update that the step before had led to; it lies within `seconds`."""
     parameter_hash: str = ""
     """Of the parameters *before* this step's update; empty where it was not computed."""
 

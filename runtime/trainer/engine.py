@@ -32,6 +32,8 @@ class Local:
     computed_positions: int = 0
     compute_seconds: float = 0.0
     feed_seconds: float = 0.0
+    apply_seconds: float = 0.0
+    """Of the update of the step before, which this step's order brought."""
 
 
 @dataclass(frozen=True)

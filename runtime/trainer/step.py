@@ -40,6 +40,7 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
         feed_seconds=local.feed_seconds,
         useful_tokens=local.useful_tokens,
         computed_positions=local.computed_positions,
+        apply_seconds=local.apply_seconds,
     )
 
 

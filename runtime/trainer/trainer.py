@@ -117,6 +117,7 @@ class Trainer:
         self._summed_in: dict[Step, Generation] = {}
         """Generation of the newest exchange of each step that is not applied yet."""
         self._applying = trio.Lock()
+        self._apply_seconds = 0.0
         self._outbox, self._reports = trio.open_memory_channel[CheckpointDone](OUTBOX)
 
     def join(self) -> Join:
@@ -252,7 +253,9 @@ class Trainer:
                 await session.say(Holding(Step(engine.holds), *self._healing()))
             self._healed = None if votes else self._healed
         if self._local is None or self._local.step != order.step or self._local.tallies.keys() - order.shards_of(rank):
-            self._local = Local(order.step)  # a sum that holds a shard of somebody else's cannot be taken apart
+            self._local = Local(
+                order.step, apply_seconds=self._apply_seconds
+            )  # a sum that holds a shard of somebody else's cannot be taken apart
         engine.discard(order.step)
         self._summed_in[order.step] = order.generation
         try:
@@ -281,7 +284,9 @@ class Trainer:
                 closed, summed_in = self._closed.pop(step), self._summed_in.pop(step, 0)
                 if closed.counters.get(GENERATION, summed_in) != summed_in:
                     raise StaleGeneration(f"step {step} was summed anew without this worker, and then committed")
+                began = trio.current_time()
                 await engine.apply(closed.verdict, closed.cursor, closed.counters)
+                self._apply_seconds = trio.current_time() - began
                 self._local = None
             for step in [step for step in self._closed if 0 <= step <= engine.holds]:
                 del self._closed[step]

@@ -1,7 +1,8 @@
 """What the protocol adds to a step with no faults: `python -m tests.benchmarks.protocol_cost`.
 
-From the events of a one-worker run: the step's time minus computing and measuring the gradient, which a bare loop does
-as well. What is left is the order's and the vote's way, the wait for the batch, and the hops between threads.
+From the events of a one-worker run: the step's time minus computing and measuring the gradient and dispatching the
+update, which a bare loop does as well. What is left is the order's and the vote's way, the journal, and the wait for the
+batch.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def measure(steps: int = STEPS) -> Cost:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         committed = run_command(write_config(folder), folder, steps, name="cost")[WARM_UP:]
-    costs = [event.seconds - event.compute_seconds - event.exchange_seconds for event in committed]
+    costs = [
+        event.seconds - event.compute_seconds - event.exchange_seconds - event.apply_seconds for event in committed
+    ]
     return Cost(
         median_ms=statistics.median(costs) * 1e3,
         best_ms=min(costs) * 1e3,
