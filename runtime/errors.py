@@ -8,6 +8,7 @@ MlxdError
  |    |-- DataError        training data missing or too bad                   exit 1
  |    |-- ModelError       a model that cannot be built or loaded             exit 1
  |    `-- CheckpointError  missing, broken, or of another model               exit 1
+ |-- WorkerUnfit           this worker cannot take part, the others can        its process ends with 0
  |-- GaveUp                the supervisor's restart limit was passed          exit 3
  |-- ProtocolError         between processes; handled inside the runtime
  |    |-- StaleGeneration  the sender lives in an older membership: rejoin
@@ -71,6 +72,10 @@ class ModelError(RunError):
 
 class CheckpointError(RunError):
     """A checkpoint is missing, broken, or belongs to another model."""
+
+
+class WorkerUnfit(MlxdError):
+    """This worker's device cannot do its part of the run, however often it is started; the others can."""
 
 
 class GaveUp(MlxdError):

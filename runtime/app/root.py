@@ -66,6 +66,8 @@ class Root:
     outcome: str = ""
     reason: str = ""
     step: int = 0
+    retired: str = ""
+    """Why the last worker left that is not started again."""
     _workers: dict[int, Address[Order]] = field(default_factory=dict)
     _contact: Mapping[str, Any] | None = None
 
@@ -155,7 +157,9 @@ class _WorkerHooks(FrameHooks):
         self._root.detector.beat(self._rank, source.incarnation, frame.step, frame.phase, trio.current_time())
 
     def fact(self, source: Source, frame: Fact) -> None:
-        self._root.publish(source, frame)
+        event = self._root.publish(source, frame)
+        if isinstance(event, facts.WorkerRetired):
+            self._root.retired = event.reason
 
 
 class _CoordinatorHooks(FrameHooks):

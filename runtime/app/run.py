@@ -154,7 +154,7 @@ def _judge(root: Root, failure: GaveUp | None) -> tuple[facts.Outcome, str, str]
         outcome: facts.Outcome = root.outcome  # type: ignore[assignment]  # it came as a string over a pipe
         return outcome, root.reason, ""
     if failure is None:
-        return "failed", "every process ended before the run did", ""
+        return "failed", root.retired or "every process ended before the run did", ""
     if root.fatal is not None and isinstance(root.fatal.error, FatalExit) and root.fatal.error.code == UNRECOVERABLE:
         return "failed", explanation(root.fatal.tail) or str(failure), ""
     return "gave_up", str(failure), failure.tail

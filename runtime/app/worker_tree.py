@@ -15,7 +15,8 @@ from runtime.checkpoint.writer import MAILBOX_CAPACITY, WriteCheckpoint, checkpo
 from runtime.cluster.messages import Order, Refused
 from runtime.cluster.session import open_session
 from runtime.collectives import Peer, WireDtype
-from runtime.errors import PeerLost, RunError, StaleGeneration
+from runtime.errors import PeerLost, RunError, StaleGeneration, WorkerUnfit
+from runtime.events import WorkerRetired
 from runtime.flow import Snapshot
 from runtime.ids import RunId
 from runtime.rpc import GrpcNetwork
@@ -97,11 +98,14 @@ class _WriterDesk:
 
 
 async def _trainer(ctx: Context[None], bench: Bench) -> None:
-    """Join, serve, and join again, until the run is over. Raises what a restart of the process must answer."""
+    """Join, serve, and join again, until the run is over, or this worker is no use to it.
+
+    Raises what a restart of the process must answer.
+    """
     equipment = bench.equipment
     assert bench.peer is not None  # rest_for_one: they were ready before this actor was started
     assert bench.feeder is not None
-    engine = DeviceEngine(bench.device, equipment.replica, equipment.held_out, bench.run_folder, bench.rank)
+    engine = DeviceEngine(bench.device, equipment.replica, equipment.held_out, bench.run_folder, bench.rank, bench.emit)
     deterministic = equipment.config.run.deterministic
     exchange = PeerExchange(bench.peer, equipment.elements, equipment.shards, deterministic=deterministic)
     parts = Parts(engine, bench.feeder, exchange, _WriterDesk(bench), bench.pulse)
@@ -122,6 +126,10 @@ async def _sessions(bench: Bench, trainer: Trainer, network: GrpcNetwork) -> Non
             async with network.connect(contact.address, name=f"worker-{bench.rank}") as channel:
                 async with open_session(channel, trainer.join()) as session:
                     end = await trainer.serve(session)
+        except WorkerUnfit as unfit:
+            LOG.error("leaving the run for good: %s", unfit)
+            bench.emit(WorkerRetired(bench.rank, bench.incarnation, str(unfit)))
+            return
         except StaleGeneration as stale:
             LOG.warning("joining anew: %s", stale)
         except PeerLost as lost:

@@ -1,6 +1,6 @@
 """What happened: every fact of a run, frozen and in the past tense, how it is kept, and what it adds up to.
 
-types    every event and its envelope (by subject: run, supervision, training, saving)
+types    every event and its envelope (by subject: run, supervision, training, numerics, saving)
 codec    events to JSON and back, readable across versions
 state    RunState: everything that a screen shows (chain, curve: its bounded parts; pace: figures from it)
 fold     the pure function from facts to state
@@ -10,6 +10,7 @@ bus      numbers facts and hands them to whoever wants to know (trio: import it 
 
 from runtime.events.codec import envelope_from_json, envelope_to_json, from_json, to_json
 from runtime.events.fold import fold, fold_all
+from runtime.events.numerics import MicroBatchHalved, WorkerRetired
 from runtime.events.run import Outcome, RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -70,6 +71,9 @@ __all__ = [
     "RolledBack",
     "EvaluationFinished",
     "SampleGenerated",
+    # numerics
+    "MicroBatchHalved",
+    "WorkerRetired",
     # saving
     "CheckpointStarted",
     "CheckpointWritten",

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
-from runtime.events import fold_supervision, fold_training
+from runtime.events import fold_numerics, fold_supervision, fold_training
 from runtime.events.alarms import mend, raise_alarm
+from runtime.events.numerics import MicroBatchHalved, WorkerRetired
 from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -39,7 +40,7 @@ _SavingFact: TypeAlias = (
     CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )
 _TrainingFact: TypeAlias = StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
-_Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fact | UnknownEvent
+_Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fact | fold_numerics.Fact | UnknownEvent
 """Everything but StepCommitted, which comes at every step and has its own short way."""
 
 _MOST_CHECKPOINTS = 1024
@@ -80,6 +81,8 @@ def _folded(state: RunState, event: _Rest) -> RunState:
             return _saving(state, event)
         case StepAborted() | ShardsMoved() | RolledBack() | EvaluationFinished() | SampleGenerated():
             return _training(state, event)
+        case MicroBatchHalved() | WorkerRetired():
+            return fold_numerics.folded(state, event)
         case UnknownEvent():
             return replace(state, unknown=state.unknown + 1)
         case _:

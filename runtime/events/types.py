@@ -1,7 +1,7 @@
 """Every fact that the runtime states, on one page, and the envelope that carries it.
 
 An event is a past-tense fact: frozen, with units in its field names, true for ever. It never asks for anything.
-They live in four files by subject; whoever publishes or folds them imports from `runtime.events`.
+They live in five files by subject; whoever publishes or folds them imports from `runtime.events`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from runtime.events.numerics import MicroBatchHalved, WorkerRetired
 from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -53,6 +54,7 @@ Known: TypeAlias = (
     | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
     | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
+    | MicroBatchHalved | WorkerRetired
     | CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )  # fmt: skip
 Event: TypeAlias = Known | UnknownEvent

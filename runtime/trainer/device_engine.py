@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runtime.checkpoint.hashing import parameter_hash
 from runtime.checkpoint.reader import load
 from runtime.cluster.messages import Evaluated, EvaluateWork, Restore, Verdict
+from runtime.events import MicroBatchHalved
 from runtime.flow import Array, Batch, Node, Snapshot
 from runtime.ids import Cursor, Generation, Rank, Step
 from runtime.trainer.device_thread import DeviceThread
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.evaluate import HeldOut
 from runtime.trainer.exchange import on_device
+from runtime.trainer.fitting import Fitting
 from runtime.trainer.replica import Replica
 
 
 class DeviceEngine:
     """Implements `engine.Engine`. Made on the device thread's owner task; every call hops to the thread."""
 
-    def __init__(self, thread: DeviceThread, replica: Replica, held_out: HeldOut, run_folder: Path, rank: Rank) -> None:
+    def __init__(
+        self,
+        thread: DeviceThread,
+        replica: Replica,
+        held_out: HeldOut,
+        run_folder: Path,
+        rank: Rank,
+        say: Callable[[MicroBatchHalved], None] = lambda _: None,
+    ) -> None:
+        """`say` takes what the journal should know."""
         self._thread, self._replica, self._held_out = thread, replica, held_out
         self._run_folder, self._label = run_folder, (int(rank), 1)
+        self._fitting = Fitting(thread, replica, rank, say)
 
     @property
     def holds(self) -> int:
@@ -68,8 +80,8 @@ class DeviceEngine:
         await self._thread.run(lambda: self._replica.adopt(on_device(snapshot)))
 
     async def add_gradients(self, local: Local, batch: Batch) -> None:
-        """See Engine."""
-        await self._thread.run(self._replica.add_gradients, local, batch)
+        """See Engine. Raises WorkerUnfit when the device has not enough memory for a single row."""
+        await self._fitting.add_gradients(local, batch)
 
     async def parts(self, local: Local) -> Mapping[Node, Array]:
         """See Engine."""

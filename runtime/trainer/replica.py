@@ -160,9 +160,10 @@ class Replica:
             for micro in micros.get(node, ()):
                 losses_B, total = self.functions.add(self._now().parameters, total, micro.tokens_BT, micro.mask_BT)
                 losses.append(losses_B)
+                mx.async_eval(losses_B, total)  # at once: a graph of several micro-batches would hold them all
             assert total is not None  # a shard has at least one micro-batch, of padding if it is empty
             tree.push(node, total)
-            mx.async_eval(losses[-1:], list(tree.parts.values()))
+            mx.async_eval(list(tree.parts.values()))
         mx.eval(losses, list(tree.parts.values()))
         local.gradients = tree.parts
         self._tally(local, batch, [micro for node in sorted(micros) for micro in micros[node]], losses)

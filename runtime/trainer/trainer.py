@@ -33,7 +33,7 @@ from runtime.cluster.messages import (
 )
 from runtime.cluster.session import Session
 from runtime.cluster.signals import GENERATION
-from runtime.errors import Aborted, PeerLost, StaleGeneration
+from runtime.errors import Aborted, PeerLost, StaleGeneration, WorkerUnfit
 from runtime.flow import Snapshot, StepOrder
 from runtime.ids import Cursor, Generation, Incarnation, Rank, Step
 from runtime.trainer.engine import Local, Parts
@@ -81,7 +81,7 @@ class _SessionTasks:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self.end: Finish | Refused | None = None
-        self.failure: StaleGeneration | PeerLost | None = None
+        self.failure: StaleGeneration | PeerLost | WorkerUnfit | None = None
 
     def start(self, task: Callable[[*Words], Awaitable[None]], *words: *Words) -> None:
         """Run a task until it fails or the session ends."""
@@ -90,8 +90,8 @@ class _SessionTasks:
     async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
-        except (StaleGeneration, PeerLost) as failure:
-            if not isinstance(self.failure, StaleGeneration):  # it asks for more
+        except (StaleGeneration, PeerLost, WorkerUnfit) as failure:
+            if not isinstance(self.failure, StaleGeneration | WorkerUnfit):  # they ask for more
                 self.failure = failure
             self._nursery.cancel_scope.cancel()
 
@@ -148,8 +148,8 @@ class Trainer:
     async def serve(self, session: Session) -> Finish | Refused:
         """Follow the coordinator's orders until it ends the session in order.
 
-        Raises PeerLost when the coordinator is gone (the state is kept: join its successor), and StaleGeneration when
-        the state is of no use any more (it was dropped: join anew).
+        Raises PeerLost when the coordinator is gone (the state is kept: join its successor), StaleGeneration when the
+        state is of no use any more (it was dropped: join anew), and WorkerUnfit when this device cannot do its part.
         """
         self._todo.clear()
         self._closed.clear()

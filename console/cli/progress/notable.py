@@ -17,6 +17,7 @@ from runtime.events import (
     Envelope,
     EvaluationFinished,
     GenerationStarted,
+    MicroBatchHalved,
     RestartPlanned,
     RolledBack,
     RunStarted,
@@ -32,13 +33,17 @@ from runtime.events import (
     WorkerHung,
     WorkerJoined,
     WorkerLost,
+    WorkerRetired,
 )
 
 Tone: TypeAlias = Literal["good", "bad", "plain"]
 
 _SAMPLES_A_STEP = 3
 _TAIL_LINES = 12
-_BAD = (WorkerLost, WorkerHung, ActorExited, SupervisorGaveUp, CheckpointFailed, CheckpointRejected, RolledBack, Warned)
+_BAD = (
+    WorkerLost, WorkerHung, WorkerRetired, ActorExited, SupervisorGaveUp, CheckpointFailed, CheckpointRejected,
+    RolledBack, MicroBatchHalved, Warned,
+)  # fmt: skip
 _GOOD = (CheckpointWritten, EvaluationFinished, StateHealed)
 
 
@@ -118,6 +123,17 @@ def _worker_hung(event: WorkerHung, state: RunState) -> str:
     return f"worker {event.rank} hung in {event.phase}: {quiet}; it is replaced"
 
 
+def _micro_batch_halved(event: MicroBatchHalved, state: RunState) -> str:
+    if event.rows == event.rows_before:
+        return f"worker {event.rank} has no memory for a single row at step {event.step} ({event.reason})"
+    rows = f"{some(event.rows_before, 'row')} at once become {event.rows}"
+    return f"worker {event.rank} ran out of memory at step {event.step} ({event.reason}); {rows}, same samples"
+
+
+def _worker_retired(event: WorkerRetired, state: RunState) -> str:
+    return f"worker {event.rank} left for good: {event.reason}"
+
+
 def _generation_started(event: GenerationStarted, state: RunState) -> str:
     if event.generation <= 1:
         return ""
@@ -195,6 +211,8 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     WorkerJoined: _worker_joined,
     WorkerLost: _worker_lost,
     WorkerHung: _worker_hung,
+    MicroBatchHalved: _micro_batch_halved,
+    WorkerRetired: _worker_retired,
     GenerationStarted: _generation_started,
     StateHealed: _state_healed,
     StepCommitted: _step_committed,

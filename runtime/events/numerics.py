@@ -1,0 +1,31 @@
+"""Facts about numbers and devices that went wrong, and what was done about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.ids import Incarnation, Rank, Step
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatchHalved:
+    """A worker ran out of memory: from now on it puts fewer rows at once through the model, more often.
+
+    Same samples, same global batch. Sums of gradients are rounded in another order from this step on.
+    """
+
+    rank: Rank
+    step: Step
+    rows_before: int
+    rows: int
+    """1 both times: a single row did not fit and is tried again."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRetired:
+    """A worker left the run for good, and its supervisor does not start it again; the others go on."""
+
+    rank: Rank
+    incarnation: Incarnation
+    reason: str
