@@ -35,6 +35,7 @@ class FromWorker(_message.Message):
     EXCHANGE_FAILED_FIELD_NUMBER: _builtins.int
     EVALUATED_FIELD_NUMBER: _builtins.int
     CHECKPOINT_DONE_FIELD_NUMBER: _builtins.int
+    SHARD_WRITTEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def join(self) -> Global___Join: ...
     @_builtins.property
@@ -49,6 +50,8 @@ class FromWorker(_message.Message):
     def evaluated(self) -> Global___Evaluated: ...
     @_builtins.property
     def checkpoint_done(self) -> Global___CheckpointDone: ...
+    @_builtins.property
+    def shard_written(self) -> Global___ShardWritten: ...
     def __init__(
         self,
         *,
@@ -59,12 +62,13 @@ class FromWorker(_message.Message):
         exchange_failed: Global___ExchangeFailed | None = ...,
         evaluated: Global___Evaluated | None = ...,
         checkpoint_done: Global___CheckpointDone | None = ...,
+        shard_written: Global___ShardWritten | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "exchange_failed", b"exchange_failed", "holding", b"holding", "join", b"join", "kind", b"kind", "progress", b"progress", "vote", b"vote"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "exchange_failed", b"exchange_failed", "holding", b"holding", "join", b"join", "kind", b"kind", "progress", b"progress", "shard_written", b"shard_written", "vote", b"vote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "exchange_failed", b"exchange_failed", "holding", b"holding", "join", b"join", "kind", b"kind", "progress", b"progress", "vote", b"vote"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_done", b"checkpoint_done", "evaluated", b"evaluated", "exchange_failed", b"exchange_failed", "holding", b"holding", "join", b"join", "kind", b"kind", "progress", b"progress", "shard_written", b"shard_written", "vote", b"vote"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["join", "holding", "progress", "vote", "exchange_failed", "evaluated", "checkpoint_done"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["join", "holding", "progress", "vote", "exchange_failed", "evaluated", "checkpoint_done", "shard_written"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -79,6 +83,7 @@ class ToWorker(_message.Message):
     RESTORE_FIELD_NUMBER: _builtins.int
     FINISH_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    SEAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___Order: ...
     @_builtins.property
@@ -89,6 +94,8 @@ class ToWorker(_message.Message):
     def finish(self) -> Global___Finish: ...
     @_builtins.property
     def refused(self) -> Global___Refused: ...
+    @_builtins.property
+    def seal(self) -> Global___Seal: ...
     def __init__(
         self,
         *,
@@ -97,12 +104,13 @@ class ToWorker(_message.Message):
         restore: Global___Restore | None = ...,
         finish: Global___Finish | None = ...,
         refused: Global___Refused | None = ...,
+        seal: Global___Seal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["finish", b"finish", "heal", b"heal", "kind", b"kind", "order", b"order", "refused", b"refused", "restore", b"restore"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finish", b"finish", "heal", b"heal", "kind", b"kind", "order", b"order", "refused", b"refused", "restore", b"restore", "seal", b"seal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish", b"finish", "heal", b"heal", "kind", b"kind", "order", b"order", "refused", b"refused", "restore", b"restore"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish", b"finish", "heal", b"heal", "kind", b"kind", "order", b"order", "refused", b"refused", "restore", b"restore", "seal", b"seal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["order", "heal", "restore", "finish", "refused"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["order", "heal", "restore", "finish", "refused", "seal"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -423,12 +431,14 @@ class CheckpointDone(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     PARAMETER_HASH_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     path: _builtins.str
     size_bytes: _builtins.int
     seconds: _builtins.float
     parameter_hash: _builtins.str
     error: _builtins.str
+    attempt: _builtins.str
     def __init__(
         self,
         *,
@@ -438,14 +448,43 @@ class CheckpointDone(_message.Message):
         seconds: _builtins.float = ...,
         parameter_hash: _builtins.str = ...,
         error: _builtins.str = ...,
+        attempt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "parameter_hash", b"parameter_hash", "path", b"path", "seconds", b"seconds", "size_bytes", b"size_bytes", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "error", b"error", "parameter_hash", b"parameter_hash", "path", b"path", "seconds", b"seconds", "size_bytes", b"size_bytes", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckpointDone: _TypeAlias = CheckpointDone  # noqa: Y015
+
+@_typing.final
+class ShardWritten(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SHARDS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    attempt: _builtins.str
+    shards: _builtins.int
+    files: _builtins.str
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        attempt: _builtins.str = ...,
+        shards: _builtins.int = ...,
+        files: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "files", b"files", "shards", b"shards", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShardWritten: _TypeAlias = ShardWritten  # noqa: Y015
 
 @_typing.final
 class Member(_message.Message):
@@ -593,6 +632,29 @@ class Verdict(_message.Message):
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
+class Save(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WRITERS_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.str
+    @_builtins.property
+    def writers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.str = ...,
+        writers: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "writers", b"writers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Save: _TypeAlias = Save  # noqa: Y015
+
+@_typing.final
 class Order(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -645,13 +707,12 @@ class Order(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     EVALUATE_FIELD_NUMBER: _builtins.int
     REST_FIELD_NUMBER: _builtins.int
-    CHECKPOINT_RANK_FIELD_NUMBER: _builtins.int
     HOLD_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
+    SAVE_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     state: _builtins.int
     cursor: _builtins.int
-    checkpoint_rank: _builtins.int
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]: ...
     @_builtins.property
@@ -668,6 +729,8 @@ class Order(_message.Message):
     def hold(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
+    @_builtins.property
+    def save(self) -> Global___Save: ...
     def __init__(
         self,
         *,
@@ -680,13 +743,13 @@ class Order(_message.Message):
         step: Global___StepWork | None = ...,
         evaluate: Global___EvaluateWork | None = ...,
         rest: Global___Rest | None = ...,
-        checkpoint_rank: _builtins.int = ...,
         hold: _abc.Iterable[_builtins.int] | None = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        save: Global___Save | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluate", b"evaluate", "rest", b"rest", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evaluate", b"evaluate", "rest", b"rest", "save", b"save", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_rank", b"checkpoint_rank", "counters", b"counters", "cursor", b"cursor", "evaluate", b"evaluate", "generation", b"generation", "hold", b"hold", "members", b"members", "metrics", b"metrics", "rest", b"rest", "state", b"state", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "evaluate", b"evaluate", "generation", b"generation", "hold", b"hold", "members", b"members", "metrics", b"metrics", "rest", b"rest", "save", b"save", "state", b"state", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["step", "evaluate", "rest"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
@@ -833,3 +896,29 @@ class Refused(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Refused: _TypeAlias = Refused  # noqa: Y015
+
+@_typing.final
+class Seal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    attempt: _builtins.str
+    @_builtins.property
+    def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        attempt: _builtins.str = ...,
+        files: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "files", b"files", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Seal: _TypeAlias = Seal  # noqa: Y015

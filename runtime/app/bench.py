@@ -14,8 +14,8 @@ from runtime.actors.ref import Address
 from runtime.app.equipment import Equipment
 from runtime.app.reports import as_event
 from runtime.app.words import COORDINATOR
-from runtime.checkpoint.writer import WriteCheckpoint
-from runtime.cluster.messages import CheckpointDone
+from runtime.checkpoint.writer import Saved, ShareSaved, WriterOrder
+from runtime.cluster.messages import CheckpointDone, ShardWritten
 from runtime.collectives import Peer
 from runtime.data.feeder import Feeder
 from runtime.errors import MailboxFull, RunError
@@ -57,7 +57,7 @@ class Bench:
         self.rank, self.incarnation, self.run_folder = rank, incarnation, run_folder
         self.config_hash = hashlib.blake2b((run_folder / "config.toml").read_bytes(), digest_size=8).hexdigest()
         self.path = ActorPath(f"run/node/worker-{rank}")
-        self.writer: Address[WriteCheckpoint] = Address(f"{self.path}/writer", 1)
+        self.writer: Address[WriterOrder] = Address(f"{self.path}/writer", 1)
         self.pulse = Pulse(self._tell_pulse)
         self.peer: Peer | None = None
         self.feeder: Feeder | None = None
@@ -99,15 +99,24 @@ class Bench:
         if isinstance(said, Exited) and isinstance(said.exit.error, RunError):
             self.failure = self.failure or said.exit.error
         match said:
-            case CheckpointWritten() if self.trainer is not None:
-                size, seconds, digest = said.size_bytes, said.seconds, said.parameter_hash
-                self.trainer.report(CheckpointDone(said.step, said.path, size, seconds, digest))
-            case CheckpointFailed() if self.trainer is not None:
-                self.trainer.report(CheckpointDone(said.step, "", 0, 0.0, "", said.reason))
+            case ShareSaved() if self.trainer is not None:
+                self.trainer.report(ShardWritten(said.step, said.attempt, said.shares, said.files))
+            case Saved() if self.trainer is not None:
+                self.trainer.report(_done(said))
             case _:
-                event = as_event(said, self.path)
+                event = as_event(said.fact if isinstance(said, Saved) else said, self.path)
                 if event is not None:
                     try:
                         self.parent.fact(to_json(event[0]))
                     except MailboxFull:  # a thousand facts wait already: the parent is not reading
                         os.write(2, b"a fact was dropped: the parent does not read\n")
+
+
+def _done(saved: Saved) -> CheckpointDone:
+    """The writer's last word on an attempt, as the coordinator hears it."""
+    match saved.fact:
+        case CheckpointWritten() as fact:
+            digest = fact.parameter_hash
+            return CheckpointDone(fact.step, fact.path, fact.size_bytes, fact.seconds, digest, attempt=saved.attempt)
+        case CheckpointFailed(step=step, reason=reason):
+            return CheckpointDone(step, "", 0, 0.0, "", reason, saved.attempt)

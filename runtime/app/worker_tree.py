@@ -9,15 +9,14 @@ import trio
 
 from runtime.actors.actor import Context
 from runtime.app.bench import Bench, Contact
-from runtime.checkpoint.manifest import Provenance
+from runtime.app.writer_desk import WriterDesk
 from runtime.checkpoint.retention import Keeping
-from runtime.checkpoint.writer import MAILBOX_CAPACITY, WriteCheckpoint, checkpoint_writer
-from runtime.cluster.messages import Order, Refused
+from runtime.checkpoint.writer import MAILBOX_CAPACITY, checkpoint_writer
+from runtime.cluster.messages import Refused
 from runtime.cluster.session import open_session
 from runtime.collectives import Peer, WireDtype
 from runtime.errors import PeerLost, RunError, StaleGeneration, WorkerUnfit
 from runtime.events import WorkerRetired
-from runtime.flow import Snapshot
 from runtime.ids import RunId
 from runtime.rpc import GrpcNetwork
 from runtime.supervision import ChildSpec, Restart, Strategy, Supervisor, SupervisorSpec
@@ -77,26 +76,6 @@ async def _feeder(ctx: Context[None], bench: Bench) -> None:
         nursery.cancel_scope.cancel()
 
 
-class _WriterDesk:
-    """Implements `engine.Writer`: a snapshot into the writer's mailbox."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-
-    async def write(self, snapshot: Snapshot, order: Order) -> None:
-        """See Writer."""
-        bench, config = self._bench, self._bench.equipment.config
-        provenance = Provenance(
-            run=bench.run_folder.name,
-            architecture=str(bench.equipment.loaded.config["model_type"]),
-            config_hash=bench.config_hash,
-            optimizer=config.optim.name,
-            generation=order.generation,
-            ranks=tuple(member.rank for member in order.members),
-        )
-        await bench.writer.ref.tell(WriteCheckpoint(snapshot, provenance, order.metrics))
-
-
 async def _trainer(ctx: Context[None], bench: Bench) -> None:
     """Join, serve, and join again, until the run is over, or this worker is no use to it.
 
@@ -108,7 +87,7 @@ async def _trainer(ctx: Context[None], bench: Bench) -> None:
     engine = DeviceEngine(bench.device, equipment.replica, equipment.held_out, bench.run_folder, bench.rank, bench.emit)
     deterministic = equipment.config.run.deterministic
     exchange = PeerExchange(bench.peer, equipment.elements, equipment.shards, deterministic=deterministic)
-    parts = Parts(engine, bench.feeder, exchange, _WriterDesk(bench), bench.pulse)
+    parts = Parts(engine, bench.feeder, exchange, WriterDesk(bench), bench.pulse)
     contact = await bench.contact()
     bench.trainer = Trainer(_identity(bench, contact), parts)
     ctx.ready()

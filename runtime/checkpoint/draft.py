@@ -3,8 +3,8 @@
     step-N.<attempt>.tmp/  parameters.safetensors, optimizer.safetensors (synced), manifest.json (last, synced)
     folder synced -> renamed to step-N/ -> parent synced -> LATEST replaced
 
-`write_checkpoint` does all of it for one writer. With several, each calls `write_shard` on the same folder, and one
-of them collects the entries and calls `finish`.
+`write_checkpoint` does all of it for one writer. Several writers of one folder agree on an attempt: each calls
+`write_share`, and one of them collects the entries and calls `seal`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.checkpoint.arrays import dtype_code, shape_of, size_bytes
@@ -23,6 +24,7 @@ from runtime.checkpoint.manifest import (
     MANIFEST_NAME,
     FileEntry,
     Manifest,
+    Number,
     Provenance,
     Role,
     TensorEntry,
@@ -31,7 +33,19 @@ from runtime.checkpoint.manifest import (
 from runtime.checkpoint.safetensors_file import write_tensors
 from runtime.errors import CheckpointError
 from runtime.flow import Array, Snapshot
-from runtime.ids import Step
+from runtime.ids import Cursor, Step
+
+
+@dataclass(frozen=True)
+class Inscription:
+    """What a manifest says beside its files."""
+
+    step: Step
+    cursor: Cursor
+    counters: Mapping[str, Number]
+    metrics: Mapping[str, float]
+    provenance: Provenance
+    pinned: bool = False
 
 
 def write_checkpoint(
@@ -41,50 +55,102 @@ def write_checkpoint(
     *,
     metrics: Mapping[str, float] | None = None,
     pinned: bool = False,
+    attempt: str = "",
 ) -> Manifest:
     """Write `snapshot` to `root/step-N` and return its manifest; when it returns, a power cut cannot take it away.
 
     Blocks for as long as the disk needs; call it in a thread. Arrays must be evaluated. Raises CheckpointError with
     one sentence when the disk refuses; then nothing of the new checkpoint is left and every older one is untouched.
     """
+    about = Inscription(snapshot.step, snapshot.cursor, snapshot.counters, metrics or {}, provenance, pinned)
     draft: Path | None = None
     try:
-        draft = begin(root, snapshot.step)
-        files = [write_shard(draft, "parameters.safetensors", "parameters", snapshot.parameters)]
-        if snapshot.optimizer:
-            files.append(write_shard(draft, "optimizer.safetensors", "optimizer", snapshot.optimizer))
-        manifest = of_files(
-            tuple(files),
-            step=snapshot.step,
-            cursor=snapshot.cursor,
-            counters=snapshot.counters,
-            metrics=metrics or {},
-            provenance=provenance,
-            created_at=time.time(),
-        )
-        finish(draft, manifest, pinned=pinned)
-    except OSError as error:
-        needed = sum(snapshot_bytes(snapshot).values())
-        raise CheckpointError(
-            f"cannot save step {snapshot.step} in {root}: {explain(error, root, needed_bytes=needed)}; "
-            "checkpoints saved before are intact"
-        ) from error
+        with _saving(root, snapshot.step, snapshot):
+            draft = begin(root, snapshot.step, attempt=attempt)
+            return _complete(draft, about, _write_files(draft, snapshot, ""))
     finally:
         if draft is not None:
             shutil.rmtree(draft, ignore_errors=True)  # renamed away if all went well
+
+
+def write_share(share: Snapshot, root: Path, attempt: str, index: int) -> tuple[FileEntry, ...]:
+    """Write and sync one writer's tensors, as number `index` of an attempt that several agreed on; their entries.
+
+    Blocks and raises like `write_checkpoint`; the whole attempt is then worth nothing, and its folder is removed.
+    """
+    try:
+        with _saving(root, share.step, share):
+            draft = begin(root, share.step, attempt=attempt)
+            return _write_files(draft, share, f"-{index}")
+    except CheckpointError:
+        shutil.rmtree(root / _draft_name(share.step, attempt), ignore_errors=True)
+        raise
+
+
+def seal(root: Path, attempt: str, about: Inscription, files: tuple[FileEntry, ...]) -> Manifest:
+    """Complete an attempt whose `files` are all written. Raises like `write_checkpoint`."""
+    draft = root / _draft_name(about.step, attempt)
+    try:
+        with _saving(root, about.step):
+            for file in files:
+                if (draft / file.name).stat().st_size != file.size_bytes:
+                    raise CheckpointError(f"cannot save step {about.step}: {file.name} was changed by somebody else")
+            return _complete(draft, about, files)
+    except ValueError as fault:
+        raise CheckpointError(f"cannot save step {about.step}: {fault}") from fault
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _saving(root: Path, step: Step, snapshot: Snapshot | None = None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        needed = 0 if snapshot is None else sum(snapshot_bytes(snapshot).values())
+        raise CheckpointError(
+            f"cannot save step {step} in {root}: {explain(error, root, needed_bytes=needed)}; "
+            "checkpoints saved before are intact"
+        ) from error
+
+
+def _write_files(draft: Path, snapshot: Snapshot, suffix: str) -> tuple[FileEntry, ...]:
+    files = []
+    if snapshot.parameters:
+        files.append(write_shard(draft, f"parameters{suffix}.safetensors", "parameters", snapshot.parameters))
+    if snapshot.optimizer:
+        files.append(write_shard(draft, f"optimizer{suffix}.safetensors", "optimizer", snapshot.optimizer))
+    return tuple(files)
+
+
+def _complete(draft: Path, about: Inscription, files: tuple[FileEntry, ...]) -> Manifest:
+    manifest = of_files(
+        files,
+        step=about.step,
+        cursor=about.cursor,
+        counters=about.counters,
+        metrics=about.metrics,
+        provenance=about.provenance,
+        created_at=time.time(),
+    )
+    finish(draft, manifest, pinned=about.pinned)
     return manifest
 
 
+def _draft_name(step: Step, attempt: str) -> str:
+    return f"{folder_name(step)}.{attempt}.tmp"
+
+
 def begin(root: Path, step: Step, *, attempt: str = "") -> Path:
-    """Open the folder of a new draft, after sweeping away what earlier crashes left. Raises OSError.
+    """Open the folder of a draft, after sweeping away what earlier crashes left. Raises OSError.
 
     Every attempt has its own name (drawn at random, unless several writers must agree on one): a writer that was
     declared dead and wakes up finds its folder gone, and cannot write into its successor's.
     """
     root.mkdir(parents=True, exist_ok=True)
-    sweep(root)
-    draft = root / f"{folder_name(step)}.{attempt or secrets.token_hex(4)}.tmp"
-    draft.mkdir()
+    sweep(root, older_than=attempt)
+    draft = root / _draft_name(step, attempt or secrets.token_hex(4))
+    draft.mkdir(exist_ok=bool(attempt))  # another writer of the attempt was first
     return draft
 
 

@@ -23,7 +23,8 @@ LATEST_NAME = "LATEST"
 QUARANTINE_NAME = "quarantine"
 PINNED_NAME = "PINNED"
 _STEP = re.compile(r"step-([0-9]{8,})")
-_SUFFIX = re.compile(r"(step-[0-9]{8,})(?:\.[A-Za-z0-9_-]+)?\.(tmp|replaced|removed)")
+_SUFFIX = re.compile(r"(step-[0-9]{8,})(?:\.([A-Za-z0-9_-]+))?\.(tmp|replaced|removed)")
+_NUMBERED = re.compile(r"([0-9]+)-([0-9]+)")
 
 
 def folder_name(step: Step) -> str:
@@ -64,23 +65,31 @@ def read_latest(root: Path) -> Step | None:
     return step
 
 
-def sweep(root: Path) -> None:
+def sweep(root: Path, *, older_than: str = "") -> None:
     """Finish what a crash cut short: restore what was moved aside, delete what was unfinished or on its way out.
 
-    Only when nobody else writes there: at most one checkpoint of a run is being written at a time. What cannot be
-    deleted stays and harms nobody. Raises OSError if the rest fails.
+    At most one checkpoint of a run is being written at a time, by several writers: with `older_than`, the name of its
+    attempt (`<generation>-<number>`), that one and its successors stay. Without, only when nobody writes there. What
+    cannot be deleted stays and harms nobody. Raises OSError if the rest fails.
     """
     restore(root)
     for path in list(root.iterdir()):
-        if _SUFFIX.fullmatch(path.name):
+        match = _SUFFIX.fullmatch(path.name)
+        if match and not (match[3] == "tmp" and older_than and _number(match[2] or "") >= _number(older_than)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _number(attempt: str) -> tuple[int, int]:
+    """Attempts in the order of time; whatever is no number of a run came before all."""
+    match = _NUMBERED.fullmatch(attempt)
+    return (int(match[1]), int(match[2])) if match else (-1, -1)
 
 
 def restore(root: Path) -> None:
     """Bring back checkpoints that were moved aside for a replacement that never arrived. Raises OSError."""
     for path in list(root.iterdir()) if root.exists() else []:
         match = _SUFFIX.fullmatch(path.name)
-        if match and match[2] == "replaced" and not (root / match[1]).exists():
+        if match and match[3] == "replaced" and not (root / match[1]).exists():
             path.rename(root / match[1])
             sync_folder(root)
 

@@ -158,6 +158,16 @@ def parse(content: bytes, folder: Path) -> Manifest:
     return manifest
 
 
+def files_to_text(files: tuple[FileEntry, ...]) -> str:
+    """What one writer says of its files to whoever writes the manifest."""
+    return json.dumps([_file_out(file) for file in files], separators=(",", ":"))
+
+
+def files_of_text(text: str) -> tuple[FileEntry, ...]:
+    """The other end of `files_to_text`."""
+    return tuple(_file_in(file) for file in json.loads(text))
+
+
 def _to_json(manifest: Manifest) -> dict[str, Any]:
     head = {"format_version": manifest.format_version, "step": manifest.step, "cursor": manifest.cursor}
     return head | {

@@ -48,11 +48,13 @@ class Rejected:
 def newest_good(root: Path, *, on_rejected: Callable[[Rejected], None]) -> Checkpoint | None:
     """The newest checkpoint under `root` whose every byte is as written; None if there is none.
 
-    Broken ones are moved to the quarantine, each with a call of `on_rejected`; LATEST is put right. Only for whoever
-    owns the run folder. Raises CheckpointError where a person must act: no access, or a newer format version.
+    Broken ones are moved to the quarantine, each with a call of `on_rejected`; LATEST is put right; unfinished ones are
+    deleted. Only for whoever owns the run folder. Raises CheckpointError where a person must act: no access, or a
+    newer format version.
     """
     with _reading(root):
-        layout.restore(root)
+        if root.exists():
+            layout.sweep(root)
         folders = layout.checkpoint_folders(root)
     rejected: set[Step | None] = set()
     for folder in folders:

@@ -120,13 +120,13 @@ class Book:
 
     def order(self, work: Work, now: float) -> None:
         """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
-        at, roster, writer = self.at, self.roster, -1
+        at, roster, save = self.at, self.roster, None
         evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
         if self.saves.may_begin and roster.active and not evaluating:
-            writer = self.saves.begin(at, roster.active[0], now)
+            save = self.saves.begin(at, roster.generation, roster.writers, now)
             self.publish(facts.CheckpointStarted(at.step))
         metrics = self.metrics if self.evaluated_at == at.step else {}
-        order = replace(roster.order(at, work, writer), metrics=metrics)
+        order = replace(roster.order(at, work, save), metrics=metrics)
         for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
             self.send(entry.session, order)
 

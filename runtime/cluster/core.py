@@ -30,9 +30,10 @@ from runtime.cluster.messages import (
     Join,
     Refused,
     RestorePoint,
+    ShardWritten,
     Vote,
 )
-from runtime.cluster.outcome import evaluated, saved, voted
+from runtime.cluster.outcome import evaluated, saved, share_written, voted
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.saves import Saves
 from runtime.cluster.signals import Action, Event, Joined, Left, Phase, Position, Said, StopAsked, WakeAt
@@ -125,6 +126,8 @@ class Core:
                 return holding(book, entry, message)
             case Evaluated():
                 return evaluated(book, entry, message, now)
+            case ShardWritten():
+                return share_written(book, entry, message)
             case CheckpointDone():
                 return saved(book, message)
             case _:

@@ -40,6 +40,8 @@ def left(book: Book, session: int, reason: str) -> Next | None:
             return Pause("every worker is gone before the last checkpoint was written")
         case Phase.CLOSING:
             return Closing()
+        case Phase.PAUSED if book.roster.active and book.saves.may_begin:
+            return Pause(f"worker {entry.rank} left before the state was saved")
         case _:
             return None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from runtime.cluster.division import Pace
-from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Vote, Work
+from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Save, Vote, Work
 from runtime.cluster.signals import GENERATION, Position
 from runtime.events import GenerationStarted, StateHealed, WorkerJoined, WorkerLost
 from runtime.flow import StepOrder
@@ -123,6 +123,12 @@ class Membership:
         return tuple(entry.rank for entry in self.with_role(Role.ACTIVE))
 
     @property
+    def writers(self) -> tuple[Rank, ...]:
+        """Active ranks that write to one folder: those on the host of the first. A checkpoint is whole on one disk."""
+        active = self.with_role(Role.ACTIVE)
+        return tuple(entry.rank for entry in active if entry.join.host == active[0].join.host)
+
+    @property
     def paces(self) -> dict[Rank, Pace]:
         """How fast each active worker is."""
         return {entry.rank: entry.pace for entry in self.with_role(Role.ACTIVE)}
@@ -172,10 +178,10 @@ class Membership:
         """The step after `at` in this generation: `owners` compute, everybody receives."""
         return StepOrder(self.generation, Step(at.step + 1), at.cursor, samples, owners, self.receivers)
 
-    def order(self, at: Position, work: Work, writer: int) -> Order:
-        """`work` for this generation, with the verdict that led to `at`; `writer` (or -1) saves `at` meanwhile."""
+    def order(self, at: Position, work: Work, save: Save | None) -> Order:
+        """`work` for this generation, with the verdict that led to `at`, and who saves `at` meanwhile."""
         head = (self.generation, self.members, at.step, at.cursor, at.counters, at.verdict)
-        return Order(*head, work, writer, self.held)
+        return Order(*head, work, save, self.held)
 
     def started(self, first: Step, why: str) -> GenerationStarted:
         """The fact that this generation begins with step `first`."""

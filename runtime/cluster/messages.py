@@ -1,7 +1,7 @@
 """What a worker and the coordinator say to each other; `wire` puts it into protobuf.
 
-    worker -> coordinator   Join, Holding, Progress, Vote, ExchangeFailed, Evaluated, CheckpointDone
-    coordinator -> worker   Order, Heal, Restore, Finish, Refused
+    worker -> coordinator   Join, Holding, Progress, Vote, ExchangeFailed, Evaluated, ShardWritten, CheckpointDone
+    coordinator -> worker   Order, Heal, Restore, Seal, Finish, Refused
 
 One `Order` closes a step and opens the next: it carries the verdict on the step before it and the work that follows,
 so a quiet step costs a single round trip.
@@ -141,9 +141,23 @@ class CheckpointDone:
     seconds: float
     parameter_hash: str
     error: str = ""
+    attempt: str = ""
+    """Of the `Save` that it answers."""
 
 
-FromWorker: TypeAlias = Join | Holding | Progress | Vote | ExchangeFailed | Evaluated | CheckpointDone
+@dataclass(frozen=True)
+class ShardWritten:
+    """This worker's share of a checkpoint is on disk, for good. One that has the only share says CheckpointDone."""
+
+    step: Step
+    attempt: str
+    shards: int
+    """How many of the `Save`'s writers have a share: the first so many. All of them arrive at the same number."""
+    files: str
+    """What the manifest will say of its files, digests and all; only writers read it."""
+
+
+FromWorker: TypeAlias = Join | Holding | Progress | Vote | ExchangeFailed | Evaluated | ShardWritten | CheckpointDone
 
 
 @dataclass(frozen=True)
@@ -184,6 +198,16 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Save:
+    """Write the order's `state` to disk while the run goes on: each of `writers` the share that it owns."""
+
+    attempt: str
+    """`<generation>-<number>`: which of them all this is; no two of a run are called the same."""
+    writers: tuple[Rank, ...]
+    """The first of them seals it."""
+
+
+@dataclass(frozen=True)
 class Order:
     """Close the step before (`verdict`), then do `work` as `members` of `generation`."""
 
@@ -195,8 +219,8 @@ class Order:
     counters: Mapping[str, float]
     verdict: Verdict | None
     work: Work
-    checkpoint_rank: int = -1
-    """The rank that writes the state after `state` to disk while it goes on; -1 for none."""
+    save: Save | None = None
+    """Who writes the state after `state` to disk, if anybody does."""
     hold: tuple[Step, ...] = ()
     """States to keep for newcomers that are fetching them; whatever is not listed may be forgotten."""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -224,6 +248,16 @@ class Restore:
 
 
 @dataclass(frozen=True)
+class Seal:
+    """Every share of a checkpoint is on disk: write its manifest, and make it count."""
+
+    step: Step
+    attempt: str
+    files: tuple[str, ...]
+    """What its writers said of their files, in the order of the `Save`."""
+
+
+@dataclass(frozen=True)
 class Finish:
     """The run is over: let the writer drain and leave."""
 
@@ -238,7 +272,7 @@ class Refused:
     reason: str
 
 
-ToWorker: TypeAlias = Order | Heal | Restore | Finish | Refused
+ToWorker: TypeAlias = Order | Heal | Restore | Seal | Finish | Refused
 
 
 @dataclass(frozen=True)

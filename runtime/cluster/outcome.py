@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from runtime.cluster.ballot import advance, committed_fact
-from runtime.cluster.book import Book, Boundary, Closing, End, Next
+from runtime.cluster.book import Book, Boundary, Closing, End, Next, Pause
 from runtime.cluster.membership import Entry
-from runtime.cluster.messages import CheckpointDone, Evaluated, Vote
-from runtime.cluster.saves import outcome_of
+from runtime.cluster.messages import CheckpointDone, Evaluated, ShardWritten, Vote
 from runtime.cluster.signals import Phase
+from runtime.events import CheckpointFailed
 
 
 def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
@@ -36,12 +36,26 @@ def evaluated(book: Book, entry: Entry, share: Evaluated, now: float) -> Next | 
     return Boundary()
 
 
-def saved(book: Book, done: CheckpointDone) -> Next | None:
-    """A writer finished, well or not."""
-    book.publish(outcome_of(done))
-    book.saves.done(done.step, done.path if not done.error else "")
-    if book.phase is not Phase.CLOSING:
+def share_written(book: Book, entry: Entry, share: ShardWritten) -> Next | None:
+    """A worker's share of a checkpoint is on disk; when it was the last one missing, the checkpoint is sealed."""
+    attempt = book.saves.attempt
+    seal = book.saves.written(entry.rank, share)
+    if seal is not None and attempt is not None:
+        book.send(book.roster.entries[attempt.sealer].session, seal)
+    if not book.saves.may_begin:
         return None
-    if done.error and done.step == book.at.step:
-        return End("failed", f"the last checkpoint could not be written: {done.error}")
-    return Closing()
+    if book.phase is Phase.PAUSED and book.roster.active:
+        return Pause("a share of the state was never saved")
+    return Closing() if book.phase is Phase.CLOSING else None
+
+
+def saved(book: Book, done: CheckpointDone) -> Next | None:
+    """A checkpoint is finished, well or not."""
+    closing = book.phase is Phase.CLOSING
+    the_last = closing and book.saves.writing == done.step == book.at.step
+    fact = book.saves.done(done)
+    if fact is not None:
+        book.publish(fact)
+    if the_last and isinstance(fact, CheckpointFailed):
+        return End("failed", f"the last checkpoint could not be written: {fact.reason}")
+    return Closing() if closing else None

@@ -1,14 +1,53 @@
-"""The coordinator's book of checkpoints: what is on disk, what is being written and by whom, what is still wanted."""
+"""The coordinator's book of checkpoints: what is on disk, what is being written and by whom, what is still wanted.
+
+A checkpoint is written by several workers, each its share, and sealed by the first of them once all shares are there.
+How many of the writers have a share at all (a small state is not cut) only they know: the first report says it. A
+writer that is lost before its share was on disk takes the attempt with it; the next boundary orders another.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from runtime.cluster.messages import CheckpointDone, RestorePoint
+from runtime.cluster.messages import CheckpointDone, RestorePoint, Save, Seal, ShardWritten
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
 from runtime.events import CheckpointFailed, CheckpointWritten
-from runtime.ids import Rank, Step
+from runtime.ids import Generation, Rank, Step
+
+
+@dataclass
+class Attempt:
+    """A checkpoint that is being written."""
+
+    step: Step
+    save: Save
+    shards: int = 0
+    """How many of the writers have a share; 0: none of them has told yet."""
+    files: dict[Rank, str] = field(default_factory=dict)
+    """What each writer said of the files of its share, which is on disk."""
+    gone: set[Rank] = field(default_factory=set)
+
+    @property
+    def sealer(self) -> Rank:
+        """The writer that makes it count."""
+        return self.save.writers[0]
+
+    @property
+    def sharers(self) -> tuple[Rank, ...]:
+        """Those who certainly have a share."""
+        return self.save.writers[: max(1, self.shards)]
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether a share will never come, or nobody is left to seal."""
+        return self.sealer in self.gone or any(rank in self.gone and rank not in self.files for rank in self.sharers)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every share is on disk."""
+        return self.shards > 0 and all(rank in self.files for rank in self.sharers)
 
 
 @dataclass
@@ -16,18 +55,25 @@ class Saves:
     """Newest restore point first; at most one checkpoint is being written at a time."""
 
     points: list[RestorePoint]
-    writing: Step | None = None
-    writer: Rank | None = None
+    attempt: Attempt | None = None
     wanted: bool = False
     since: float = 0.0
     """When the newest checkpoint was ordered."""
-    _ordered: dict[Step, RestorePoint] = field(default_factory=dict)
-    """What was ordered and not reported yet, also by writers that were lost: some finish all the same."""
+    _begun: int = 0
+    _ordered: dict[str, RestorePoint] = field(default_factory=dict)
+    """By attempt, what was ordered and not reported yet, also by writers that were lost: some finish all the same."""
+    _void: set[str] = field(default_factory=set)
+    """Attempts at states that were rolled back."""
 
     @property
     def newest(self) -> RestorePoint:
         """Where everybody restarts from when no living worker holds a state."""
         return self.points[0]
+
+    @property
+    def writing(self) -> Step | None:
+        """The step whose state is being written."""
+        return None if self.attempt is None else self.attempt.step
 
     def holds(self, step: Step) -> bool:
         """Whether the state after `step` is on disk."""
@@ -41,38 +87,64 @@ class Saves:
     @property
     def may_begin(self) -> bool:
         """Whether a checkpoint is wanted and no other is being written."""
-        return self.wanted and self.writing is None
+        return self.wanted and self.attempt is None
 
-    def begin(self, at: Position, writer: Rank, now: float) -> Rank:
-        """`writer`, which is returned, is told to save `at`."""
-        self.writing, self.writer, self.wanted, self.since = at.step, writer, False, now
-        self._ordered[at.step] = RestorePoint(at.step, at.cursor, "", dict(at.counters))
-        return writer
+    def begin(self, at: Position, generation: Generation, writers: Sequence[Rank], now: float) -> Save:
+        """The order to save `at`, for `writers`. A successor's generations are newer: no two attempts share a name."""
+        self._begun += 1
+        save = Save(f"{generation}-{self._begun}", tuple(writers))
+        self.attempt, self.wanted, self.since = Attempt(at.step, save), False, now
+        self._ordered[save.attempt] = RestorePoint(at.step, at.cursor, "", dict(at.counters))
+        return save
 
     def lost(self, rank: Rank) -> None:
-        """A worker is gone: if it was writing, a checkpoint is wanted again."""
-        if self.writer == rank and self.writing is not None:
-            self.writing = self.writer = None
-            self.wanted = True
+        """A worker is gone: if its share of what is being written is not on disk, a checkpoint is wanted again."""
+        if self.attempt is not None:
+            self.attempt.gone.add(rank)
+            self._give_up_if_hopeless(self.attempt)
 
-    def done(self, step: Step, path: str) -> None:
-        """The checkpoint of `step` is complete at `path` (empty: it failed)."""
-        if step == self.writing:
-            self.writing = self.writer = None
-        ordered = self._ordered.pop(step, None)
-        if path and ordered is not None:
-            self.points.append(replace(ordered, path=path))
+    def written(self, rank: Rank, shard: ShardWritten) -> Seal | None:
+        """A share is on disk; the order to seal, for the attempt's `sealer`, when it was the last one missing.
+
+        Shares of an older attempt are of no use to anybody.
+        """
+        attempt = self.attempt
+        if attempt is None or attempt.save.attempt != shard.attempt or rank in attempt.files:
+            return None
+        attempt.shards, attempt.files[rank] = shard.shards, shard.files
+        if self._give_up_if_hopeless(attempt) or not attempt.is_whole:
+            return None
+        return Seal(attempt.step, shard.attempt, tuple(attempt.files[writer] for writer in attempt.sharers))
+
+    def _give_up_if_hopeless(self, attempt: Attempt) -> bool:
+        if attempt.is_hopeless:
+            self.attempt, self.wanted = None, True
+        return attempt.is_hopeless
+
+    def done(self, done: CheckpointDone) -> CheckpointFailed | CheckpointWritten | None:
+        """A writer's last word on an attempt; returns what the journal says of it.
+
+        The failure of an attempt that was given up already is no news; a success is, though what another coordinator
+        ordered is nothing that this one builds on. What was ordered and then rolled back was never saved.
+        """
+        is_current = self.attempt is not None and self.attempt.save.attempt == done.attempt
+        if is_current:
+            self.attempt = None
+        ordered = self._ordered.pop(done.attempt, None)
+        if done.attempt in self._void or (done.error and not is_current):
+            return None
+        if done.error:
+            return CheckpointFailed(done.step, done.error)
+        if ordered is not None:
+            self.points.append(replace(ordered, path=done.path))
             self.points.sort(key=lambda point: -point.step)
             del self.points[4:]
+        return CheckpointWritten(done.step, done.path, done.size_bytes, done.seconds, done.parameter_hash)
 
     def forget_after(self, step: Step) -> None:
-        """The run went back to `step`: newer states are no part of it any more."""
+        """The run went back to `step`: newer states are no part of it any more, not even when they arrive on disk."""
         self.points = [point for point in self.points if point.step <= step]
-        self._ordered = {ordered: point for ordered, point in self._ordered.items() if ordered <= step}
-
-
-def outcome_of(done: CheckpointDone) -> CheckpointFailed | CheckpointWritten:
-    """What the journal says of a writer's report."""
-    if done.error:
-        return CheckpointFailed(done.step, done.error)
-    return CheckpointWritten(done.step, done.path, done.size_bytes, done.seconds, done.parameter_hash)
+        self._void |= {attempt for attempt, point in self._ordered.items() if point.step > step}
+        self._ordered = {attempt: point for attempt, point in self._ordered.items() if point.step <= step}
+        if self.attempt is not None and self.attempt.step > step:
+            self.attempt = None

@@ -21,7 +21,10 @@ from runtime.cluster.messages import (
     Refused,
     Rest,
     Restore,
+    Save,
+    Seal,
     ShardTally,
+    ShardWritten,
     StepWork,
     ToWorker,
     Verdict,
@@ -52,6 +55,8 @@ def from_worker_to_wire(message: FromWorker) -> pb.FromWorker:
             return pb.FromWorker(evaluated=pb.Evaluated(**fields))
         case CheckpointDone():
             return pb.FromWorker(checkpoint_done=pb.CheckpointDone(**vars(message)))
+        case ShardWritten():
+            return pb.FromWorker(shard_written=pb.ShardWritten(**vars(message)))
 
 
 def from_worker_of_wire(wire: pb.FromWorker) -> FromWorker:
@@ -78,8 +83,11 @@ def from_worker_of_wire(wire: pb.FromWorker) -> FromWorker:
         case "checkpoint_done":
             done = wire.checkpoint_done
             return CheckpointDone(
-                Step(done.step), done.path, done.size_bytes, done.seconds, done.parameter_hash, done.error
+                Step(done.step), done.path, done.size_bytes, done.seconds, done.parameter_hash, done.error, done.attempt
             )
+        case "shard_written":
+            shard = wire.shard_written
+            return ShardWritten(Step(shard.step), shard.attempt, shard.shards, shard.files)
         case _:
             raise ProtocolError(f"a worker sent a message of an unknown kind ({kind}): are both sides of one version?")
 
@@ -134,6 +142,8 @@ def to_worker_to_wire(message: ToWorker) -> pb.ToWorker:
             return pb.ToWorker(restore=pb.Restore(**vars(message)))
         case Finish():
             return pb.ToWorker(finish=pb.Finish(**vars(message)))
+        case Seal():
+            return pb.ToWorker(seal=pb.Seal(**vars(message)))
         case Refused():
             return pb.ToWorker(refused=pb.Refused(**vars(message)))
 
@@ -149,9 +159,9 @@ def _order_to_wire(order: Order) -> pb.Order:
         state=order.state,
         cursor=order.cursor,
         counters=order.counters,
-        checkpoint_rank=order.checkpoint_rank,
         hold=order.hold,
         metrics=order.metrics,
+        save=None if order.save is None else pb.Save(**vars(order.save)),
     )
     if order.verdict is not None:
         verdict = order.verdict
@@ -181,6 +191,8 @@ def to_worker_of_wire(wire: pb.ToWorker) -> ToWorker:
             return Restore(Step(back.step), Cursor(back.cursor), dict(back.counters), back.path)
         case "finish":
             return Finish(wire.finish.outcome, wire.finish.reason)
+        case "seal":
+            return Seal(Step(wire.seal.step), wire.seal.attempt, tuple(wire.seal.files))
         case "refused":
             return Refused(wire.refused.reason)
         case _:
@@ -206,7 +218,7 @@ def _order(wire: pb.Order) -> Order:
         counters=dict(wire.counters),
         verdict=verdict,
         work=_work(wire),
-        checkpoint_rank=wire.checkpoint_rank,
+        save=Save(wire.save.attempt, tuple(map(Rank, wire.save.writers))) if wire.HasField("save") else None,
         hold=tuple(map(Step, wire.hold)),
         metrics=dict(wire.metrics),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runtime.checkpoint.hashing import parameter_hash
 from runtime.checkpoint.reader import load
+from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.messages import Evaluated, EvaluateWork, Restore, Verdict
 from runtime.events import MicroBatchHalved
 from runtime.flow import Array, Batch, Node, Snapshot
@@ -95,9 +96,13 @@ class DeviceEngine:
         """See Engine."""
         await self._thread.run(self._replica.apply, verdict, cursor, counters)
 
-    async def snapshot(self) -> Snapshot:
+    def sizes(self) -> StateSizes:
         """See Engine."""
-        return await self._thread.run(self._replica.snapshot)
+        return self._replica.sizes()
+
+    async def snapshot(self, share: Share | None = None) -> Snapshot:
+        """See Engine."""
+        return await self._thread.run(self._replica.snapshot, share)
 
     async def parameter_hash(self) -> str:
         """See Engine."""

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import trio
 
-from runtime.cluster.messages import Evaluated, EvaluateWork, Heal, Member, Order, Restore, ShardTally, Verdict
+from runtime.checkpoint.shares import Share, StateSizes
+from runtime.cluster.messages import Evaluated, EvaluateWork, Heal, Member, Order, Restore, Seal, ShardTally, Verdict
 from runtime.flow import Array, Batch, Node, Snapshot, StepOrder
 from runtime.ids import Cursor, Generation, Rank, ShardId, Step
 
@@ -102,8 +103,12 @@ class Engine(Protocol):
         """This rank's share of the held-out data."""
         ...
 
-    async def snapshot(self) -> Snapshot:
-        """The present state: immutable arrays, readable from any thread."""
+    def sizes(self) -> StateSizes:
+        """How large every tensor of the present state is; the same on all workers."""
+        ...
+
+    async def snapshot(self, share: Share | None = None) -> Snapshot:
+        """The present state, or this share of it: immutable arrays, readable from any thread."""
         ...
 
     async def parameter_hash(self) -> str:
@@ -142,8 +147,15 @@ class Exchange(Protocol):
 class Writer(Protocol):
     """The checkpoint writer beside the trainer."""
 
-    async def write(self, snapshot: Snapshot, order: Order) -> None:
-        """Queue a checkpoint; returns at once, and the writer reports by itself when it is on disk."""
+    async def write(self, engine: Engine, order: Order) -> None:
+        """Queue what is this worker's share, if any, of the state that `engine` holds and `order` wants saved.
+
+        Returns at once, and the writer reports by itself when it is on disk.
+        """
+        ...
+
+    async def seal(self, order: Seal) -> None:
+        """Queue the completion of a checkpoint; the writer reports by itself."""
         ...
 
 

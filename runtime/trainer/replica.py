@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
+from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.messages import ShardTally, Verdict
 from runtime.collectives.tree import TreeSum
 from runtime.errors import ModelError
@@ -99,12 +100,23 @@ class Replica:
         self.state = None
         self.prepared.clear()
 
-    def snapshot(self) -> Snapshot:
-        """The present state by reference (by copy where a host view would move the original, as under CUDA)."""
+    def sizes(self) -> StateSizes:
+        """How large every tensor of the present state is."""
+        state = self._now()
+        parameters = self.frozen | state.parameters
+        return StateSizes(
+            {name: value.nbytes for name, value in parameters.items()},
+            {name: value.nbytes for name, value in state.optimizer.items()},
+        )
+
+    def snapshot(self, share: Share | None = None) -> Snapshot:
+        """The present state, or a share of it, by reference (by copy where a host view would move the original, as
+        under CUDA)."""
         state = self._now()
         mx.eval(state.parameters, state.optimizer)  # apply only dispatches
-        parameters = self.frozen | state.parameters
-        return Snapshot(state.step, state.cursor, _readable(parameters), _readable(state.optimizer), state.counters)
+        everything = Snapshot(state.step, state.cursor, self.frozen | state.parameters, state.optimizer, state.counters)
+        taken = everything if share is None else share.of(everything)
+        return replace(taken, parameters=_readable(taken.parameters), optimizer=_readable(taken.optimizer))
 
     @property
     def trained(self) -> Tree:
@@ -229,7 +241,7 @@ def _on_device(value: Array) -> mx.array:
     return value if isinstance(value, mx.array) else mx.array(value)
 
 
-def _readable(arrays: Tree) -> Tree:
+def _readable(arrays: Mapping[str, Array]) -> Tree:
     """Arrays that other threads may view: under CUDA a view moves the buffer for good, so there it is a copy."""
     if mx.default_device() == mx.Device(mx.cpu) or mx.metal.is_available():
         return dict(arrays)

@@ -27,6 +27,8 @@ from runtime.cluster.messages import (
     Progress,
     Refused,
     Restore,
+    Seal,
+    ShardWritten,
     StepWork,
     ToWorker,
     Verdict,
@@ -118,7 +120,7 @@ class Trainer:
         """Generation of the newest exchange of each step that is not applied yet."""
         self._applying = trio.Lock()
         self._apply_seconds = 0.0
-        self._outbox, self._reports = trio.open_memory_channel[CheckpointDone](OUTBOX)
+        self._outbox, self._reports = trio.open_memory_channel[CheckpointDone | ShardWritten](OUTBOX)
 
     def join(self) -> Join:
         """The first message of a session: who is there, and what state it holds."""
@@ -141,7 +143,7 @@ class Trainer:
             pid=who.pid,
         )
 
-    def report(self, done: CheckpointDone) -> None:
+    def report(self, done: CheckpointDone | ShardWritten) -> None:
         """Pass on what the checkpoint writer did, in this session or the next one."""
         self._outbox.send_nowait(done)
 
@@ -178,6 +180,9 @@ class Trainer:
     async def _listen(self, session: Session) -> None:
         while True:
             message = await session.hear()
+            if isinstance(message, Seal):  # no work of the trainer's, and no reason to wait for the end of a step
+                await self.parts.writer.seal(message)
+                continue
             self._todo.append(message)
             self._arrived.set()
             if self._supersedes(message):
@@ -229,8 +234,8 @@ class Trainer:
             self._closed[order.state] = _Closed(order.verdict, order.cursor, order.counters)
         await self._catch_up()
         await self._hold(order)
-        if order.checkpoint_rank == rank and engine.holds == order.state:
-            await self.parts.writer.write(await engine.snapshot(), order)
+        if order.save is not None and rank in order.save.writers and engine.holds == order.state:
+            await self.parts.writer.write(engine, order)
         await self.parts.exchange.set_members(order.generation, order.members)
         with trio.CancelScope() as self._scope:
             if any(self._supersedes(message) for message in self._todo):

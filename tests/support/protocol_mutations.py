@@ -75,13 +75,15 @@ MUTATIONS = (
     Mutation("a successor forgets the position", 3, "cluster.book", "self.at = after or Position(", "self.at = Position("),
     Mutation("a rollback is not told", 1, "cluster.gathering", "        book.publish(facts.RolledBack(", "        _ = (facts.RolledBack("),
     Mutation("the last checkpoint is not waited for", 3, "cluster.ending", "    if book.saves.holds(book.at.step):", "    if book.saves.holds(book.at.step) or book.saves.writing is not None:"),
-    Mutation("a lost writer's checkpoint is waited for", 1, "cluster.book", "        self.saves.lost(entry.rank)\n", ""),
+    Mutation("a lost writer's checkpoint is waited for", 2, "cluster.book", "        self.saves.lost(entry.rank)\n", ""),
     Mutation("a failed exchange is never tried again", 275, "cluster.boundary", "book.timers.keep(\"retry\", now + RETRY_SECONDS)", "pass"),
     Mutation("an evaluation is not ordered again", 0, "cluster.gathering", "        case Phase.STEPPING | Phase.EVALUATING:", "        case Phase.STEPPING:"),
     Mutation("a zombie is let in", 19, "cluster.membership", "if join.incarnation < newest:", "if False:"),
     Mutation("who was catching up keeps its session", 2299, "cluster.gathering", "            book.out.append(Close(entry.session))\n            book.take_out(entry.session, \"nobody is left who could give it the state\")\n", "            entry.role = Role.WAITING\n"),
     Mutation("a state counts as offered before it is", 1149, "trainer.trainer", "            await self.parts.exchange.offer(tuple(kept.values()))\n            self._held = kept", "            self._held = kept\n            await self.parts.exchange.offer(tuple(kept.values()))"),
     Mutation("a newcomer's gradients are forgotten", 6, "trainer.trainer", "while engine.holds >= 0 and (step :=", "while engine.holds >= 0 and self._healed is None and (step :="),
+    Mutation("a checkpoint is sealed before all its shares are there", 1, "cluster.saves", "return self.shards > 0 and all(", "return self.shards > 0 and any("),
+    Mutation("a share that will never come is waited for", 4, "cluster.saves", "any(rank in self.gone and rank not in self.files for rank in self.sharers)", "False"),
 )  # fmt: skip
 
 

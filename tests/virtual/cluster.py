@@ -86,7 +86,7 @@ class Cluster:
         self.plan = WirePlan(history.seed, history.rates, self._went_dark)
         self.network = FaultyNetwork(LoopbackNetwork(), self.plan)
         self.plane = Plane(nursery, self.plan, Random(history.seed + 2))
-        self.disk = Disk(history.failing_writes)
+        self.disk = Disk(history.failing_writes, history.shares_of_a_state)
         self.contact = Contact()
         self.detector = HangDetector(10.0, 5.0)
         self.workers: dict[Rank, Worker] = {}

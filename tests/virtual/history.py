@@ -49,6 +49,8 @@ class History:
     """Samples whose gradient is not finite."""
     failing_writes: frozenset[int] = frozenset()
     """Numbers of the checkpoint writes that end in an error, from 1."""
+    shares_of_a_state: int = 1
+    """Into how many files a checkpoint is cut, if it has so many writers."""
     late: Mapping[int, float] = field(default_factory=dict)
     """Ranks beyond `workers` that are added to the live run, and when."""
     rates: FaultRates = field(default_factory=FaultRates)
@@ -78,7 +80,8 @@ class History:
             f"seed {self.seed}: {self.workers} workers (min {self.min_workers}), {self.steps} steps of {self.batch} "
             f"in {self.shards} shards, checkpoint every {self.checkpoint_every}, evaluate every {self.evaluate_every}, "
             f"{'deterministic' if self.deterministic else 'sums by rank'}, poison {sorted(self.poison)}, "
-            f"failing writes {sorted(self.failing_writes)}, late {dict(self.late)}, stop at {self.stop_at}"
+            f"failing writes {sorted(self.failing_writes)}, shares of a state {self.shares_of_a_state}, "
+            f"late {dict(self.late)}, stop at {self.stop_at}"
         )
         return "\n".join([head, f"  rates {self.rates}", *(f"  {fault}" for fault in self.faults)])
 
@@ -106,6 +109,7 @@ def history_of(seed: int) -> History:
         deterministic=random.random() < 0.3,
         poison=frozenset({random.randrange(samples), random.randrange(samples)} if random.random() < 0.3 else ()),
         failing_writes=frozenset({random.randint(1, 4)} if random.random() < 0.15 else ()),
+        shares_of_a_state=1 + seed % 7 % 3,
         late=late,
         rates=_rates(random),
         faults=tuple(faults),

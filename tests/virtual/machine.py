@@ -128,7 +128,7 @@ class Worker:
             device="pretended",
             pid=1,
         )
-        writer = VirtualWriter(self.disk, lambda done: trainer.report(done), nursery)  # noqa: PLW0108 - it is made below
+        writer = VirtualWriter(self.rank, self.disk, lambda done: trainer.report(done), nursery)  # noqa: PLW0108 - it is made below
         pulse = Pulse(lambda step, phase: self.beat(self, step, phase))
         trainer = self.code.Trainer(identity, Parts(self.engine, VirtualFeeder(self.history), exchange, writer, pulse))
         nursery.start_soon(self._beats, pulse)

@@ -13,7 +13,8 @@ from runtime.actors import Beat, Exit, Fact
 from runtime.app.bench import BEAT_SECONDS, Bench, Contact
 from runtime.app.equipment import Equipment, prepare
 from runtime.app.words import COORDINATOR
-from runtime.cluster.messages import CheckpointDone
+from runtime.checkpoint.writer import Saved, ShareSaved
+from runtime.cluster.messages import CheckpointDone, ShardWritten
 from runtime.config.load import load_config
 from runtime.errors import DataError, ModelError
 from runtime.events import ActorStarting, CheckpointFailed, CheckpointWritten, Warned, to_json
@@ -79,7 +80,7 @@ async def test_what_actors_say_goes_into_the_journal(equipment: Equipment, run_f
         bench.emit(Warned("disk", "slow"))
         bench.emit(Starting(ActorPath(f"{PATH}/peer"), Incarnation(1)))
         bench.emit(Stopping(PATH, Incarnation(1), 5.0))
-        bench.emit(WRITTEN)  # no trainer yet, so there is no coordinator to tell
+        bench.emit(Saved("1-1", WRITTEN))  # no trainer yet, so there is no coordinator to tell
         starting = ActorStarting(ActorPath(f"{PATH}/peer"), Incarnation(1))
         assert at.frames() == [Fact(to_json(fact)) for fact in (Warned("disk", "slow"), starting, WRITTEN)]
 
@@ -88,11 +89,13 @@ async def test_what_the_writer_did_goes_to_the_coordinator(equipment: Equipment,
     with wires() as at:
         bench = bench_of(equipment, at, run_folder)
         bench.trainer = trainer_of(bench)
-        bench.emit(WRITTEN)
-        bench.emit(CheckpointFailed(Step(10), "no space left"))
-        assert [bench.trainer._reports.receive_nowait() for _ in range(2)] == [
-            CheckpointDone(Step(5), "checkpoints/step-00000005", 100, 0.5, "hash"),
-            CheckpointDone(Step(10), "", 0, 0.0, "", "no space left"),
+        bench.emit(Saved("1-1", WRITTEN))
+        bench.emit(Saved("1-2", CheckpointFailed(Step(10), "no space left")))
+        bench.emit(ShareSaved(Step(15), "1-3", 2, "[]"))
+        assert [bench.trainer._reports.receive_nowait() for _ in range(3)] == [
+            CheckpointDone(Step(5), "checkpoints/step-00000005", 100, 0.5, "hash", attempt="1-1"),
+            CheckpointDone(Step(10), "", 0, 0.0, "", "no space left", "1-2"),
+            ShardWritten(Step(15), "1-3", 2, "[]"),
         ]
         assert at.frames() == []
 

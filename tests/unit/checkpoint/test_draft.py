@@ -164,3 +164,45 @@ def test_shards_of_several_workers_make_one_checkpoint(tmp_path: Path) -> None:
     loaded = load(good.folder)
     assert parameter_hash(loaded.parameters) == parameter_hash(whole.parameters)
     assert parameter_hash(loaded.optimizer) == parameter_hash(whole.optimizer)
+
+
+def test_writers_of_one_attempt_share_a_folder_and_sweep_only_what_is_older(tmp_path: Path) -> None:
+    for name in ("step-00000004.2-9.tmp", "step-00000004.tmp", "step-00000004.c0ffee.tmp", "step-00000005.3-2.tmp"):
+        (tmp_path / name).mkdir()
+    draft = drafts.begin(tmp_path, Step(5), attempt="3-1")
+    assert drafts.begin(tmp_path, Step(5), attempt="3-1") == draft
+    assert names(tmp_path) == {"step-00000005.3-1.tmp", "step-00000005.3-2.tmp"}
+    drafts.begin(tmp_path, Step(6), attempt="10-1")
+    assert names(tmp_path) == {"step-00000006.10-1.tmp"}
+
+
+def test_a_share_that_does_not_fit_takes_the_whole_attempt_with_it(tmp_path: Path) -> None:
+    begun = drafts.begin(tmp_path, Step(5), attempt="3-1")
+    (begun / "parameters-1.safetensors").mkdir()  # in the way
+    with pytest.raises(CheckpointError, match=r"cannot save step 5 .* saved before are intact"):
+        drafts.write_share(snapshot(5), tmp_path, "3-1", 1)
+    assert names(tmp_path) == set()
+
+
+def test_a_share_that_changed_before_the_seal_is_noticed(tmp_path: Path) -> None:
+    files = drafts.write_share(snapshot(5), tmp_path, "3-1", 0)
+    about = drafts.Inscription(Step(5), Cursor(0), {}, {}, PROVENANCE)
+    cut = tmp_path / "step-00000005.3-1.tmp" / "optimizer-0.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"optimizer-0\.safetensors was changed by somebody else"):
+        drafts.seal(tmp_path, "3-1", about, files)
+    assert names(tmp_path) == set()
+
+
+def test_an_attempt_that_was_swept_away_cannot_be_sealed(tmp_path: Path) -> None:
+    files = drafts.write_share(snapshot(5), tmp_path, "3-1", 0)
+    drafts.begin(tmp_path, Step(6), attempt="3-2")
+    with pytest.raises(CheckpointError, match="No such file or directory"):
+        drafts.seal(tmp_path, "3-1", drafts.Inscription(Step(5), Cursor(0), {}, {}, PROVENANCE), files)
+
+
+def test_the_owner_of_a_folder_sweeps_what_an_earlier_run_left_whatever_its_number(tmp_path: Path) -> None:
+    save(tmp_path, 5)
+    drafts.write_share(snapshot(6), tmp_path, "99-1", 0)
+    assert newest_good(tmp_path, on_rejected=refuse) is not None
+    assert names(tmp_path) == {"LATEST", "step-00000005"}

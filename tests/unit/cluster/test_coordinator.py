@@ -15,13 +15,13 @@ from trio.testing import MockClock
 from runtime import events as facts
 from runtime.cluster.coordinator import OUTBOX, Coordinator
 from runtime.cluster.core import Core
-from runtime.cluster.messages import CheckpointDone, Finish, Holding, Join, Order, Progress, Refused, Restore, StepWork
+from runtime.cluster.messages import Finish, Holding, Join, Order, Progress, Refused, Restore, StepWork
 from runtime.cluster.session import PATH, Session, open_session
 from runtime.cluster.signals import Finished
 from runtime.errors import PeerLost
 from runtime.rpc import CallFailed, Channel, LoopbackNetwork
 from runtime.rpc.pipe import MAX_MESSAGES
-from tests.unit.cluster.world import DISK, PLAN, announce, join_of, vote_on
+from tests.unit.cluster.world import DISK, PLAN, announce, done_of, join_of, vote_on
 
 ALONE = replace(PLAN, workers=1, steps=1)
 ADDRESS = "127.0.0.1:4000"
@@ -80,8 +80,8 @@ async def test_a_run_of_one_step_from_join_to_finish(autojump_clock: MockClock) 
             await session.say(Progress(1, "vote", 0.0))
             await session.say(vote_on(work.order, 0))
             order = await hear(session, Order)
-            assert order.checkpoint_rank == 0
-            await session.say(CheckpointDone(order.state, "step-1", 1, 0.1, "hash"))
+            assert order.save is not None
+            await session.say(done_of(order.state, order.save.attempt))
             assert (await hear(session, Finish)).outcome == "done"
             session.leave()
             with pytest.raises(PeerLost, match="closed the session"):

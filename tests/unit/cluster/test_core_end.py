@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 
 from runtime import events as facts
-from runtime.cluster.messages import CheckpointDone, Finish, Order, Rest, RestorePoint
+from runtime.cluster.messages import Finish, Order, Rest, RestorePoint, Save
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Phase, Tick
-from runtime.ids import Cursor, Step
-from tests.unit.cluster.world import PLAN, World
+from runtime.ids import Cursor, Rank, Step
+from tests.unit.cluster.world import PLAN, World, done_of
 
 SAVES = replace(PLAN, checkpoint_every=1, steps=4)
 
 
-def test_one_member_saves_the_state_of_a_boundary_while_all_go_on() -> None:
+def test_the_members_save_the_state_of_a_boundary_while_they_go_on() -> None:
     world = World(SAVES).start()
     world.vote()
-    assert [world.last(rank, Order).checkpoint_rank for rank in (0, 1)] == [0, 0]
+    assert [world.last(rank, Order).save for rank in (0, 1)] == [Save("1-1", (Rank(0), Rank(1)))] * 2
     assert world.order.step == 2
     world.saved(0)
     assert world.core.saves.newest == RestorePoint(Step(1), Cursor(8), "step-1", world.core.at.counters)
@@ -29,26 +29,28 @@ def test_only_one_checkpoint_is_written_at_a_time() -> None:
     world = World(SAVES).start()
     world.vote()
     world.vote()
-    assert world.last(0, Order).checkpoint_rank == -1
+    assert world.saves(0) is None
     world.saved(0)
     world.vote()
-    assert world.last(0, Order).checkpoint_rank == 0
+    assert world.saves(0)
 
 
 def test_a_lost_writer_leaves_a_checkpoint_that_is_wanted_again() -> None:
     world = World(SAVES).start()
     world.vote()
     world.leave(0)
-    assert world.last(1, Order).checkpoint_rank == 1
+    assert world.saves(1)
 
 
 def test_a_lost_writer_that_finishes_all_the_same_is_believed() -> None:
     world = World(SAVES).start()
     world.vote()
+    attempt = world.saves(0)
+    assert attempt is not None
     world.leave(0)
     world.vote()
     world.join(0, incarnation=1)
-    world.say(0, CheckpointDone(Step(1), "step-1", 1, 0.1, "hash"))
+    world.say(0, done_of(1, attempt.attempt))
     assert world.core.saves.newest.path == "step-1"
 
 
@@ -64,19 +66,19 @@ def test_a_state_that_is_evaluated_is_saved_with_what_was_found() -> None:
     world = World(replace(SAVES, evaluate=True, evaluate_every=1)).start()
     world.evaluate()
     world.vote()
-    assert world.last(0, Order).checkpoint_rank == -1
+    assert world.saves(0) is None
     world.evaluate()
-    assert world.last(0, Order).checkpoint_rank == 0
+    assert world.saves(0)
     assert world.last(0, Order).metrics == {"eval/loss": 1.5, "eval/token_accuracy": 0.25}
 
 
 def test_checkpoints_on_the_clock() -> None:
     world = World(replace(PLAN, checkpoint_every_seconds=60.0)).start()
     world.vote()
-    assert world.last(0, Order).checkpoint_rank == -1
+    assert world.saves(0) is None
     world.now = 61.0
     world.vote()
-    assert world.last(0, Order).checkpoint_rank == 0
+    assert world.saves(0)
 
 
 def closing(plan: RunPlan = PLAN) -> World:
@@ -101,9 +103,10 @@ def test_closing_saves_the_last_state_after_an_older_checkpoint_is_through() -> 
     world = World(replace(PLAN, checkpoint_every=2)).start()
     for _ in range(3):
         world.vote()
-    assert world.last(0, Order).checkpoint_rank == -1
-    world.say(0, CheckpointDone(Step(2), "step-2", 1, 0.1, "hash"))
-    assert (world.last(0, Order).checkpoint_rank, world.last(0, Order).state) == (0, 3)
+    assert world.saves(0) is None
+    world.saved(0)
+    assert world.saves(0)
+    assert world.last(0, Order).state == 3
 
 
 def test_a_last_checkpoint_that_cannot_be_written_fails_the_run() -> None:
@@ -116,14 +119,14 @@ def test_a_last_checkpoint_that_cannot_be_written_fails_the_run() -> None:
 def test_the_writer_of_the_last_checkpoint_dies_and_another_writes_it() -> None:
     world = closing()
     world.leave(0)
-    assert world.last(1, Order).checkpoint_rank == 1
+    assert world.saves(1)
     world.saved(1)
     assert world.ended is not None
 
 
 def test_everybody_dies_while_closing_and_the_run_ends_with_those_who_come_back() -> None:
     world = closing(replace(PLAN, checkpoint_every=2))
-    world.say(0, CheckpointDone(Step(2), "step-2", 1, 0.1, "hash"))
+    world.saved(0)
     world.leave(0)
     world.leave(1)
     assert world.is_in(Phase.PAUSED)

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from runtime.cluster.ballot import Ballot
 from runtime.cluster.evaluation import Evaluation
 from runtime.cluster.membership import Membership
-from runtime.cluster.messages import Answer, Evaluated, RestorePoint
+from runtime.cluster.messages import Answer, Evaluated
 from runtime.cluster.placement import deal, take_over
 from runtime.cluster.plan import RunPlan
-from runtime.cluster.saves import Saves
 from runtime.cluster.signals import Position
 from runtime.cluster.timers import Timers
 from runtime.events import SampleGenerated
@@ -118,59 +117,6 @@ def test_timers_can_be_cancelled_and_replaced() -> None:
     timers.cancel("b")
     timers.cancel("b")
     assert timers.next is None
-
-
-def book(*steps: int) -> Saves:
-    saves = Saves([RestorePoint(Step(0), Cursor(0), "")])
-    for step in steps:
-        saves.begin(Position(Step(step), Cursor(step), {}), Rank(0), 0.0)
-        saves.done(Step(step), f"step-{step}")
-    return saves
-
-
-def test_the_book_keeps_the_newest_four_points_newest_first() -> None:
-    assert [point.step for point in book(1, 2, 3, 4, 5).points] == [5, 4, 3, 2]
-
-
-def test_a_failed_checkpoint_is_no_point() -> None:
-    saves = book(1)
-    saves.begin(Position(Step(2), Cursor(2), {}), Rank(0), 0.0)
-    assert not saves.may_begin
-    saves.done(Step(2), "")
-    assert saves.newest.step == 1
-    assert saves.writing is None
-
-
-def test_a_late_report_does_not_hide_a_newer_point() -> None:
-    saves = book()
-    saves.begin(Position(Step(1), Cursor(1), {}), Rank(0), 0.0)
-    saves.lost(Rank(0))
-    assert saves.may_begin
-    saves.begin(Position(Step(2), Cursor(2), {}), Rank(1), 0.0)
-    saves.done(Step(2), "step-2")
-    saves.done(Step(1), "step-1")
-    assert [point.step for point in saves.points] == [2, 1, 0]
-
-
-def test_the_loss_of_a_worker_that_writes_nothing_changes_nothing() -> None:
-    saves = book(1)
-    saves.lost(Rank(0))
-    assert not saves.wanted
-
-
-def test_points_of_a_branch_that_was_left_are_forgotten() -> None:
-    saves = book(1, 2, 3)
-    saves.begin(Position(Step(4), Cursor(4), {}), Rank(0), 0.0)
-    saves.forget_after(Step(2))
-    saves.done(Step(4), "step-4")
-    assert [point.step for point in saves.points] == [2, 1, 0]
-
-
-def test_a_point_on_disk_is_not_saved_again() -> None:
-    saves = book(3)
-    saves.consider(replace(PLAN, checkpoint_every=3), Step(3), 0.0)
-    assert not saves.wanted
-    assert (saves.holds(Step(3)), saves.holds(Step(0))) == (True, False)
 
 
 def test_an_evaluation_merges_sums_and_sorts_answers() -> None:

@@ -44,18 +44,19 @@ from_worker = st.one_of(
     built(say.Progress, big, text, number),
     built(say.ExchangeFailed, big, big, st.integers(-1, 99), text),
     built(say.Evaluated, big, big, number, big, big, answers),
-    built(say.CheckpointDone, big, text, big, number, text, text),
+    built(say.CheckpointDone, big, text, big, number, text, text, text),
+    built(say.ShardWritten, big, text, small, text),
 )
 step_work = built(say.StepWork, built(StepOrder, big, big, big, small, ranks, ranks))
 work = st.one_of(step_work, built(say.EvaluateWork, ranks, small, small), built(say.Rest, text))
 verdict = built(say.Verdict, built(CommittedStep, big, st.booleans(), big, number, number), number, big)
-order = built(
-    say.Order, big, members, big, big, counters, st.none() | verdict, work, st.integers(-1, 99), steps, counters
-)
+save = built(say.Save, text, ranks)
+order = built(say.Order, big, members, big, big, counters, st.none() | verdict, work, st.none() | save, steps, counters)
 to_worker = st.one_of(
     order,
     built(say.Heal, big, big, counters, members),
     built(say.Restore, big, big, counters, text),
+    built(say.Seal, big, text, st.lists(text, max_size=3).map(tuple)),
     built(say.Finish, text, text),
     built(say.Refused, text),
 )

@@ -18,7 +18,9 @@ from runtime.cluster.messages import (
     Order,
     Restore,
     RestorePoint,
+    Save,
     ShardTally,
+    ShardWritten,
     StepWork,
     ToWorker,
     Vote,
@@ -174,8 +176,29 @@ class World:
             assert isinstance(order.work, EvaluateWork)
             self.say(rank, Evaluated(order.generation, order.state, 6.0, 4, 1, ()))
 
+    def saves(self, rank: int) -> Save | None:
+        """What the newest order tells a worker about saving."""
+        save = self.last(rank, Order).save
+        return save if save is not None and rank in save.writers else None
+
+    def ordered(self, rank: int) -> Order:
+        """The newest order to save that a worker was given."""
+        orders = [each for each in self.told[self.sessions[rank]] if isinstance(each, Order) and each.save is not None]
+        return orders[-1]
+
     def saved(self, rank: int, error: str = "") -> None:
-        """The writer reports the checkpoint that was ordered last."""
-        told = self.told[self.sessions[rank]]
-        step = next(each.state for each in reversed(told) if isinstance(each, Order) and each.checkpoint_rank == rank)
-        self.say(rank, CheckpointDone(step, "" if error else f"step-{step}", 1, 0.1, "hash", error))
+        """The writer of the only share reports the checkpoint that was ordered last."""
+        order = self.ordered(rank)
+        assert order.save is not None
+        self.say(rank, done_of(order.state, order.save.attempt, error))
+
+    def shared(self, rank: int, shards: int = 2, *, order: Order | None = None) -> None:
+        """A writer reports its share of the checkpoint that was ordered last."""
+        order = order or self.ordered(rank)
+        assert order.save is not None
+        self.say(rank, ShardWritten(order.state, order.save.attempt, shards, f"files of {rank}"))
+
+
+def done_of(step: int, attempt: str, error: str = "") -> CheckpointDone:
+    """A writer's last word on an attempt."""
+    return CheckpointDone(Step(step), "" if error else f"step-{step}", 1, 0.1, "hash", error, attempt)

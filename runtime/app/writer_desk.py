@@ -1,0 +1,48 @@
+"""Between a trainer and the checkpoint writer beside it: this worker's share of the state, into that one's mailbox."""
+
+from __future__ import annotations
+
+from runtime.app.bench import Bench
+from runtime.checkpoint.manifest import Provenance
+from runtime.checkpoint.shares import share_out
+from runtime.checkpoint.writer import SealCheckpoint, WriteCheckpoint
+from runtime.cluster.messages import Order, Seal
+from runtime.trainer.engine import Engine
+
+
+class WriterDesk:
+    """Implements `engine.Writer`: a worker's share of the state into the writer's mailbox."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def write(self, engine: Engine, order: Order) -> None:
+        """See Writer."""
+        bench, config, save = self._bench, self._bench.equipment.config, order.save
+        assert save is not None
+        shares = share_out(engine.sizes(), len(save.writers))
+        index = save.writers.index(bench.rank)
+        if index >= len(shares):
+            return
+        provenance = Provenance(
+            run=bench.run_folder.name,
+            architecture=str(bench.equipment.loaded.config["model_type"]),
+            config_hash=bench.config_hash,
+            optimizer=config.optim.name,
+            generation=order.generation,
+            ranks=tuple(member.rank for member in order.members),
+        )
+        await bench.writer.ref.tell(
+            WriteCheckpoint(
+                await engine.snapshot(shares[index]),
+                provenance,
+                order.metrics,
+                attempt=save.attempt,
+                share=index,
+                shares=len(shares),
+            )
+        )
+
+    async def seal(self, order: Seal) -> None:
+        """See Writer."""
+        await self._bench.writer.ref.tell(SealCheckpoint(order.step, order.attempt, order.files))
