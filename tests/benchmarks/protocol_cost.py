@@ -1,8 +1,8 @@
 """What the protocol adds to a step with no faults: `python -m tests.benchmarks.protocol_cost`.
 
 From the events of a one-worker run: the step's time minus computing and measuring the gradient and dispatching the
-update, which a bare loop does as well. What is left is the order's and the vote's way, the journal, and the wait for the
-batch.
+update, which a bare loop does as well. What is left is the order's and the vote's way, the journal, and the wait for
+the batch.
 """
 
 from __future__ import annotations

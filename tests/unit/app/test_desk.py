@@ -14,6 +14,7 @@ from runtime.actors import Fact, Report
 from runtime.app.desk import Desk
 from runtime.app.positions import point_from_json, position_from_json
 from runtime.app.words import FINISHED, POINT, POSITION
+from runtime.cluster.signals import Phase
 from runtime.events import to_json
 from runtime.ids import Step
 from tests.support.wires import Wires, wires
@@ -64,7 +65,7 @@ async def test_the_end_is_told_before_any_worker_hears_of_it() -> None:
     world = World().start()
     world.stop()
     while world.ended is None:
-        world.vote() if world.core.ballot else world.saved(0)
+        world.vote() if world.is_in(Phase.STEPPING) else world.saved(0)
     with desk_of(world) as (desk, at):
         desk.ended(world.ended)
         step = world.core.at.step

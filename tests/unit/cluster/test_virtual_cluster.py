@@ -16,6 +16,7 @@ BLOCK = 50
 MOST_SEEDS_FOR_A_MUTATION = 150
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", range(0, SEEDS, BLOCK))
 def test_no_history_breaks_an_invariant(first: int) -> None:
     failures: dict[int, str] = {}
@@ -44,6 +45,7 @@ def test_a_quiet_history_commits_every_step_once_and_rolls_nothing_back() -> Non
     assert (report.outcome, report.commits, report.rollbacks) == ("done", 9, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.mistake)
 def test_a_deliberate_mistake_in_the_protocol_is_found_by_some_seed(mutation: Mutation) -> None:
     code = mutant(mutation)

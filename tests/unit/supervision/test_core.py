@@ -21,6 +21,7 @@ def test_case(case: Callable[[Any], None]) -> None:
     assert broken_promise(case, SupervisorCore) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_random_schedules_keep_every_invariant(block: int) -> None:
     size = SCHEDULES // BLOCKS

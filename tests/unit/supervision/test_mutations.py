@@ -27,6 +27,7 @@ def verdict(core_class: type[SupervisorCore]) -> str | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.mistake)
 def test_the_mistake_is_caught(mutation: Mutation) -> None:
     assert verdict(mutant(mutation)) is not None, f"nothing notices when {mutation.mistake}"
