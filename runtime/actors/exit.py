@@ -26,6 +26,11 @@ class ProcessExit(ActorError):
         self.words, self.code, self.signal, self.tail = words, code, signal, tail
         super().__init__(words)
 
+    @property
+    def status(self) -> int | None:
+        """The exit code, or the signal as a negative number; None where there was no process."""
+        return -self.signal if self.code is None and self.signal is not None else self.code
+
 
 class FatalExit(ProcessExit):
     """A child process ended with a code that its spec calls fatal: starting it again cannot help."""

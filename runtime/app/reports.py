@@ -23,7 +23,7 @@ def as_event(said: object, path: ActorPath) -> tuple[Event, ActorPath] | None:
             return facts.ActorReady(said.path, said.incarnation, pid, host, device, said.seconds), said.path
         case Exited():
             end = said.exit
-            code = end.error.code if isinstance(end.error, ProcessExit) else None
+            code = end.error.status if isinstance(end.error, ProcessExit) else None
             tail = "" if end.ok or said.asked else end.tail
             expected = said.asked or end.ok
             return facts.ActorExited(said.path, said.incarnation, end.kind, end.detail, code, tail, expected), said.path

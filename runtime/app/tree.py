@@ -37,7 +37,8 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
         backoff=backoff,
     )
     shelf = _spares(root, config, run_folder, workers)
-    node = Supervisor(limits(tuple(_worker(root, config, run_folder, rank, workers, shelf) for rank in range(workers))))
+    children = tuple(_worker(root, config, run_folder, rank, workers, shelf) for rank in range(workers))
+    node = Supervisor(limits(children, start="together"))
     root.node = node
     coordinator = ProcessActor(
         ProcessSpec(

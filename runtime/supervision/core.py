@@ -59,6 +59,10 @@ class _Doom:
     grace_seconds: float
     blame: tuple[ExitKind, str] | None = None
 
+    def blamed(self, end: Exit) -> Exit:
+        """The end that `end` counts as, when it is the incarnation's own failure."""
+        return end if self.blame is None else replace(end, ok=False, kind=self.blame[0], detail=self.blame[1])
+
 
 @dataclass
 class Child:
@@ -131,6 +135,15 @@ class SupervisorCore:
         """The children in start order."""
         return sorted(self.children.values(), key=lambda child: child.order)
 
+    def failure_of(self, name: str, end: Exit) -> Exit | None:
+        """What the end of a child that we made end counts as: its own failure (hung, late), or None when we wanted it.
+
+        Ask before the end is fed.
+        """
+        child = self.children.get(name)
+        doom = child.doom if child is not None else None
+        return doom.blamed(end) if doom is not None and doom.blame is not None else None
+
     def feed(self, event: Event, now: float) -> list[Action]:
         """What to do after `event`. The last WakeAt replaces earlier ones; after Finish there is nothing to do."""
         if self.finished:
@@ -174,7 +187,8 @@ class SupervisorCore:
     def _add(self, spec: ChildSpec, now: float) -> Child:
         self._forget(spec.id)
         order = 1 + max((child.order for child in self.children.values()), default=-1)
-        child = Child(spec, order, now, gate=frozenset(self.children), incarnation=self._incarnations.get(spec.id, 0))
+        gate = frozenset(self.children) if self.spec.start == "in_order" else frozenset[str]()
+        child = Child(spec, order, now, gate=gate, incarnation=self._incarnations.get(spec.id, 0))
         self.children[spec.id] = child
         return child
 
@@ -214,8 +228,7 @@ class SupervisorCore:
         if self.ending:
             return
         if doom is not None and doom.blame is not None:
-            kind, why = doom.blame
-            child.exit = end = replace(end, ok=False, kind=kind, detail=why)
+            child.exit = end = doom.blamed(end)
         elif doom is not None:
             self._stopped(child, now)
             return

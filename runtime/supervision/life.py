@@ -187,8 +187,10 @@ class Life:
             run.ladder.cancel()
         run.address.close(end.detail)
         del self._runs[spec.id]
+        failure = self.core.failure_of(spec.id, end)
         self.post(Ended(spec.id, ctx.incarnation, end))
-        self.ctx.emit(Exited(ctx.path, ctx.incarnation, end, asked=run.ladder is not None))
+        asked = run.ladder is not None and failure is None
+        self.ctx.emit(Exited(ctx.path, ctx.incarnation, failure or end, asked))
 
     def _stop(self, run: _Run, grace_seconds: float) -> None:
         if run.ladder is not None:
@@ -216,14 +218,15 @@ class Life:
         assert finish.id is not None  # a bad end has a culprit
         assert finish.exit is not None
         error = self._gave_up(child_path(self.ctx.path, finish.id), finish)
-        self.ctx.emit(GivingUp(self.ctx.path, ActorPath(error.path), str(error), error.tail))
+        if str(error) != finish.exit.detail:  # else a supervisor below has said these very words
+            self.ctx.emit(GivingUp(self.ctx.path, ActorPath(error.path), str(error), error.tail))
         raise error from finish.exit.error
 
     def _gave_up(self, culprit: ActorPath, finish: Finish) -> GaveUp:
         end, spec = finish.exit, self.core.spec
         assert end is not None
         match finish.verdict:
-            case "start_failed" if end.kind == "gave_up":
+            case "start_failed" | "significant" if end.kind == "gave_up":
                 words = end.detail
             case "start_failed":
                 words = f"{culprit} could not start: {end.detail}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from runtime.actors.actor import ActorFn
 from runtime.actors.mailbox import DEFAULT_CAPACITY
@@ -107,6 +107,8 @@ class SupervisorSpec:
     """How many failures within `period_seconds` are answered with a restart; one more and the supervisor gives up."""
     period_seconds: float = 60.0
     backoff: Backoff = field(default_factory=Backoff)
+    start: Literal["in_order", "together"] = "in_order"
+    """Whether a child waits until those before it are ready, or all start at once; they always stop one at a time."""
     stays_when_empty: bool = False
     """Whether it lives on when no child is left; for one whose children come and go."""
 
@@ -122,6 +124,8 @@ class SupervisorSpec:
                 "intensity must be 0 or more and period_seconds positive, "
                 f"not {self.intensity} in {self.period_seconds:g} s"
             )
+        if self.start == "together" and self.strategy is not Strategy.ONE_FOR_ONE:
+            raise ValueError(f'{self.strategy.value} ties children by their order; start="together" has none')
         burst = self.backoff.longest_burst(self.intensity)
         if burst >= self.period_seconds:
             raise ValueError(
@@ -137,5 +141,6 @@ class SupervisorSpec:
 
     @property
     def start_budget_seconds(self) -> float:
-        """Longest first start of these children: they start one after the other."""
-        return sum(child.ready_within_seconds for child in self.children)
+        """Longest first start of these children: one after the other, or together."""
+        needed = [child.ready_within_seconds for child in self.children]
+        return max(needed, default=0.0) if self.start == "together" else sum(needed)

@@ -30,6 +30,16 @@ async def stubborn(ctx: Context[Any]) -> None:
     await trio.sleep_forever()
 
 
+def ready_after(seconds: float) -> Body:
+    """A body that takes its time to start, and stops when it is asked to."""
+
+    async def body(ctx: Context[Any]) -> None:
+        await trio.sleep(seconds)
+        await good(ctx)
+
+    return body
+
+
 def fails(*lives_seconds: float, error: type[BaseException] = ValueError) -> Body:
     """A body that is ready at once and fails after each of these times; after the last one it behaves."""
     times = iter(lives_seconds)

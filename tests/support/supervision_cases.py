@@ -202,3 +202,27 @@ def a_held_child_lets_those_after_it_start(core_class: Any) -> None:
     script = Script(core_class, "a", "b")
     script.feed(Begin())
     same(script.feed(StopChild("a")), [Stop("a", 1, 5.0), Start("b", 1), WakeAt(30.0)])
+
+
+# starting together
+
+
+@case
+def children_that_start_together_wait_for_nobody(core_class: Any) -> None:
+    script = Script(core_class, "a", "b", "c", start="together")
+    script.feed(Begin())
+    same(script.started(), ["a", "b", "c"])
+    script.up("c", "a", "b")
+    same(script.core.settled, True)
+    same([start.id for start in script.feed(AddChild(child("d"))) if isinstance(start, Start)], ["d"])
+
+
+@case
+def a_failure_that_it_caused_itself_is_told_from_an_end_that_was_wanted(core_class: Any) -> None:
+    script = Script(core_class, "a", "b").run()
+    script.feed(Suspect("a", 1, "step 7 for 90 s"))
+    script.feed(StopChild("b"))
+    killed = Exit.killed("cancelled", "its last words")
+    same(script.core.failure_of("a", killed), Exit(False, "hung", "step 7 for 90 s", tail="its last words"))
+    same(script.core.failure_of("b", killed), None)
+    same(script.core.failure_of("nobody", killed), None)

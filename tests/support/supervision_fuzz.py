@@ -7,7 +7,7 @@ The class is a parameter so that tests/unit/supervision/test_mutations.py can pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from random import Random
 from typing import Any
@@ -73,7 +73,7 @@ def random_child(random: Random, name: str) -> ChildSpec:
 
 def random_spec(random: Random) -> SupervisorSpec:
     """A supervisor of one to five children with a random strategy and limit."""
-    return SupervisorSpec(
+    spec = SupervisorSpec(
         tuple(random_child(random, f"c{n}") for n in range(random.randint(1, 5))),
         random.choice(list(Strategy)),
         random.randint(0, 5),
@@ -81,6 +81,8 @@ def random_spec(random: Random) -> SupervisorSpec:
         BACKOFF,
         stays_when_empty=random.random() < 0.2,
     )
+    together = spec.strategy is Strategy.ONE_FOR_ONE and random.random() < 0.5
+    return replace(spec, start="together") if together else spec
 
 
 @dataclass
@@ -131,6 +133,10 @@ class Referee:
         return [other for other, child in self.core.children.items() if child.order < order]
 
     @property
+    def is_together(self) -> bool:
+        return self.spec.start == "together"
+
+    @property
     def is_ending(self) -> bool:
         return self.told_to_end or self.core.ending is not None
 
@@ -166,7 +172,7 @@ class Referee:
         demand(not self.is_ending, "I3: a start after the end was decided")
         demand(spec.restart is not Restart.TEMPORARY or name not in self.newest, "I6: a temporary child was restarted")
         demand(self.now >= self.not_before.pop(name, -inf), "a start before its backoff was over")
-        if self.spec.strategy is not Strategy.ONE_FOR_ONE or name not in self.newest:
+        if self.spec.strategy is not Strategy.ONE_FOR_ONE or (name not in self.newest and not self.is_together):
             waiting = [other for other in self.earlier(name) if self.goes_on(other) and self.state(other) != "up"]
             demand(not waiting or name in self.added, f"{name} started before {waiting}")
         if self.spec.strategy is not Strategy.ONE_FOR_ONE:
@@ -236,6 +242,9 @@ class Referee:
         elif not busy:
             idle = [name for name in names if self.goes_on(name) and name not in self.live]
             demand(not idle or self.wake < inf, f"I4: nobody will start {idle}")
+        if self.is_together and not self.is_ending:
+            waiting = [name for name in names if self.goes_on(name) and name not in self.newest]
+            demand(not waiting, f"{waiting} wait for others though all start together")
         late = [child.since + START_SECONDS for child in self.live.values() if child.state == "starting"]
         if late and not self.is_ending and not any(child.state == "stopping" for child in self.live.values()):
             demand(self.wake <= min(late), "nobody watches a start")

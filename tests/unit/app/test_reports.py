@@ -33,7 +33,7 @@ def test_an_actor_of_this_process_is_ready_without_a_pid() -> None:
 
 
 def test_a_crash_keeps_its_exit_code_and_last_output() -> None:
-    died = ProcessExit("killed by SIGSEGV", code=-signal.SIGSEGV, signal=signal.SIGSEGV, tail="Fatal Python error")
+    died = ProcessExit("killed by SIGSEGV", signal=signal.SIGSEGV, tail="Fatal Python error")
     exited = kept(Exited(WORKER, SECOND, Exit.of(died), asked=False))
     assert exited == facts.ActorExited(
         WORKER, SECOND, "error", "killed by SIGSEGV", -signal.SIGSEGV, "Fatal Python error", expected=False

@@ -62,6 +62,8 @@ async def test_a_hung_child_is_replaced_and_counted(autojump_clock: MockClock) -
         assert (view.restarts_left, view.children[0].incarnation) == (2, 2)
         nursery.cancel_scope.cancel()
     assert [plan.reason for plan in diary.all(RestartPlanned)] == ["step 7 for 90 s"]
+    ends = [(end.exit.kind, end.exit.detail, end.asked) for end in diary.all(Exited)]
+    assert ends == [("hung", "step 7 for 90 s", False), ("killed", "cancelled", True)]
 
 
 async def test_children_come_and_go_by_command(autojump_clock: MockClock) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.actors import Context
-from runtime.supervision import Backoff, ChildSpec, Supervisor, SupervisorSpec
+from runtime.supervision import Backoff, ChildSpec, Strategy, Supervisor, SupervisorSpec
 from runtime.supervision.backoff import record_failure
 
 
@@ -80,6 +80,16 @@ def test_a_supervisor_needs_the_sum_of_what_its_children_need() -> None:
     assert (spec.stop_budget_seconds, spec.start_budget_seconds) == (18.0, 71.0)
     nested = ChildSpec("node", Supervisor(spec))
     assert (nested.grace_seconds, nested.ready_within_seconds) == (19.0, 72.0)
+
+
+def test_children_that_start_together_need_the_time_of_the_slowest() -> None:
+    assert SupervisorSpec((A, ChildSpec("s", Slow())), start="together").start_budget_seconds == 41.0
+    assert SupervisorSpec((), start="together", stays_when_empty=True).start_budget_seconds == 0.0
+
+
+def test_a_strategy_that_needs_an_order_cannot_start_together() -> None:
+    with pytest.raises(ValueError, match="rest_for_one ties children by their order"):
+        SupervisorSpec((A,), Strategy.REST_FOR_ONE, start="together")
 
 
 @pytest.mark.parametrize("broken", [{"start_seconds": 0.0}, {"mailbox": 0}])

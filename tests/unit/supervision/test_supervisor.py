@@ -26,7 +26,7 @@ from runtime.supervision import (
     SupervisorSpec,
     supervise,
 )
-from tests.support.supervision_bodies import Diary, cannot_start, fails, good, stubborn, supervisor
+from tests.support.supervision_bodies import Diary, cannot_start, fails, good, ready_after, stubborn, supervisor
 
 
 async def test_children_start_in_order_and_a_cancel_stops_them_in_reverse(autojump_clock: MockClock) -> None:
@@ -229,6 +229,27 @@ async def test_the_innermost_culprit_is_named_when_all_give_up(autojump_clock: M
     assert str(gave_up.value) == "run/middle/inner/b could not start: RuntimeError: no such device"
     assert gave_up.value.path == "run/middle/inner/b"
     assert "no such device" in gave_up.value.tail
+
+
+async def test_a_cause_is_said_once_however_deep_it_lies(autojump_clock: MockClock) -> None:
+    diary = Diary()
+    node = ChildSpec("node", supervisor({"b": fails(1)}, intensity=0), Restart.TEMPORARY, significant=True)
+    with pytest.raises(GaveUp) as gave_up:
+        await supervise(Supervisor(SupervisorSpec((node,))), path="run", emit=diary)
+    (said,) = diary.all(GivingUp)
+    assert (said.path, said.culprit, said.reason) == ("run/node", "run/node/b", str(gave_up.value))
+
+
+async def test_children_that_start_together_wait_for_nobody_and_stop_in_reverse(autojump_clock: MockClock) -> None:
+    diary = Diary()
+    slow = ChildSpec("slow", ready_after(3.0))
+    root = Supervisor(SupervisorSpec((slow, ChildSpec("b", good), ChildSpec("c", good)), start="together"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: supervise(root, path="run", emit=diary))
+        await diary.wait_for(Ready, "slow")
+        root.end()
+    assert diary.names(Ready) == ["b", "c", "slow"]
+    assert diary.names(Stopping) == ["c", "b", "slow"]
 
 
 async def test_a_second_cancel_from_above_takes_the_graces_away(autojump_clock: MockClock) -> None:
