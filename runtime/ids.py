@@ -22,6 +22,7 @@ Cursor = NewType("Cursor", int)
 RunId = NewType("RunId", str)
 ActorPath = NewType("ActorPath", str)
 
+_WORKER = re.compile(r"(?:.*/)?worker-(\d+)")
 _RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -33,3 +34,9 @@ def is_run_name(text: str) -> bool:
 def child_path(parent: ActorPath, child: str) -> ActorPath:
     """Path of a supervised child: `run/node/worker-0/trainer`."""
     return ActorPath(f"{parent}/{child}" if parent else child)
+
+
+def rank_of(path: str) -> Rank | None:
+    """The rank in the path of a worker's process, `run/node/worker-3`; None for any other actor, also inside one."""
+    match = _WORKER.fullmatch(path)
+    return Rank(int(match[1])) if match else None

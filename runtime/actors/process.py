@@ -19,7 +19,7 @@ import trio
 
 from runtime.actors.actor import Context
 from runtime.actors.exit import FatalExit, ProcessExit
-from runtime.actors.frames import STOP, Beat, Fact, Frame, FrameDecoder, FrameError, Hello, Order, Report
+from runtime.actors.frames import STOP, Beat, Fact, Frame, FrameError, Hello, Order, Report
 from runtime.actors.log import LogDrain
 from runtime.actors.spawn import Spawned, spawn
 from runtime.errors import ActorDown
@@ -171,12 +171,15 @@ class _Run:
             self._ends[0].set()
 
     async def _read_frames(self) -> None:
-        decoder = FrameDecoder()
+        child = self.child
         with self._readers[1]:
             try:
-                while chunk := await self.child.frames.receive_some(_READ_BYTES):
-                    for frame in decoder.feed(chunk):
+                async with child.reading:
+                    for frame in child.heard:
                         self._take(frame)
+                    while chunk := await child.frames.receive_some(_READ_BYTES):
+                        for frame in child.decoder.feed(chunk):
+                            self._take(frame)
             except FrameError as error:
                 self.fault = f"broke the frame protocol ({error})"
                 self.child.signal_group(signal.SIGKILL)

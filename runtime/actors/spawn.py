@@ -18,6 +18,7 @@ import trio
 
 from runtime.actors import tether
 from runtime.actors.exit import ProcessExit
+from runtime.actors.frames import Frame, FrameDecoder
 from runtime.actors.outbox import Outbox
 
 
@@ -36,6 +37,11 @@ class Spawned:
         self.process, self.frames, self.orders = process, frames, orders
         self.output: trio.abc.ReceiveStream = process.stdout
         self._tether = tether
+        self.decoder = FrameDecoder()
+        self.heard: list[Frame] = []
+        """Frames that were read while nobody knew yet whose process it would be."""
+        self.reading = trio.Lock()
+        """Held by whoever reads `frames`: one after the other, never two."""
 
     @property
     def pid(self) -> int:

@@ -6,7 +6,7 @@ It decides nothing about restarts (the tree does) and nothing about steps (the c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import trio
@@ -23,7 +23,7 @@ from runtime.errors import ActorError
 from runtime.events import from_json
 from runtime.events.bus import EventBus, keep_synced
 from runtime.events.journal import Journal
-from runtime.ids import ActorPath, Rank
+from runtime.ids import ActorPath, Rank, rank_of
 from runtime.supervision import Exited, Supervisor
 
 WATCH_SECONDS = 0.5
@@ -57,8 +57,6 @@ class Root:
     briefing: Briefing
     detector: HangDetector
     coordinator: Address[Order] = field(default_factory=lambda: Address("run/coordinator"))
-    training: trio.Event = field(default_factory=trio.Event)
-    """Set with the first committed step."""
     tree: Supervisor | None = None
     node: Supervisor | None = None
     fatal: Exit | None = None
@@ -77,9 +75,17 @@ class Root:
         """What actors and supervisors of this process say."""
         event = as_event(said, ActorPath("run"))
         if event is not None:
-            self.bus.publish(*event)
+            self.bus.publish(self._placed(event[0]), event[1])
         if isinstance(said, Exited):
             self._exited(said)
+
+    def _placed(self, fact: facts.Event) -> facts.Event:
+        """The end of a worker's process, with what it was doing."""
+        rank = rank_of(fact.path) if isinstance(fact, facts.ActorExited) else None
+        if not isinstance(fact, facts.ActorExited) or rank is None:
+            return fact
+        step, phase = self.detector.place_of(rank, fact.incarnation)
+        return replace(fact, step=step, phase=phase)
 
     def _exited(self, said: Exited) -> None:
         if isinstance(said.exit.error, FatalExit) and self.fatal is None:
@@ -181,7 +187,6 @@ class _CoordinatorHooks(FrameHooks):
             self._by_kind[kind](body)
         if isinstance(event, facts.StepCommitted):
             self._root.detector.learn(event.seconds)
-            self._root.training.set()
         if isinstance(event, facts.CheckpointStarted):
             _tell(self._root.coordinator, Order(JOURNALED))
         if isinstance(event, facts.GenerationStarted):

@@ -14,6 +14,7 @@ from pathlib import Path
 from runtime.actors import FatalExit, Order, ProcessActor, ProcessSpec
 from runtime.actors.spare import SpareShelf
 from runtime.actors.spawn import Spawned
+from runtime.app.attendance import Attendance
 from runtime.app.exits import CANNOT_START, UNRECOVERABLE
 from runtime.app.root import Root
 from runtime.app.words import ASSUME
@@ -75,7 +76,9 @@ def _spares(root: Root, config: Config, run_folder: Path, workers: int) -> Spare
     spec = ProcessSpec(
         _command("runtime.app.worker", *words), run_folder / "logs" / "spare.log", env=dict(config.cluster.env)
     )
-    return SpareShelf(spec, config.supervision.spare, root.training)
+    attendance = Attendance()
+    root.bus.add_sink(attendance)
+    return SpareShelf(spec, config.supervision.spare, attendance.complete)
 
 
 def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: int, shelf: SpareShelf) -> ChildSpec:

@@ -21,6 +21,7 @@ from setproctitle import setproctitle
 
 from runtime.actors import root_cause, tether
 from runtime.actors.child import Parent, Pipes, attached
+from runtime.actors.spare import EQUIPPED
 from runtime.app.exits import CANNOT_START, explained
 from runtime.app.log import start_log
 from runtime.app.words import ASSUME
@@ -69,6 +70,7 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
         if is_spare:
             if default_kind() is DeviceKind.CPU:  # elsewhere the model's memory belongs to those who train
                 equipment = await device.run(prepare, config, run_folder, who.rank)
+            parent.report(EQUIPPED, {})
             found = await _called_up(parent)
             if found is None:
                 return

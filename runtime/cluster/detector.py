@@ -47,6 +47,8 @@ class HangDetector:
     factor: float
     floor_seconds: float
     _seen: dict[Rank, _Seen] = field(default_factory=dict)
+    _places: dict[Rank, tuple[Incarnation, tuple[int, str]]] = field(default_factory=dict)
+    """Also of those who are accused or over."""
     _usual_seconds: float = 0.0
     _judged_at: float | None = None
 
@@ -62,11 +64,17 @@ class HangDetector:
 
     def beat(self, rank: Rank, incarnation: Incarnation, step: int, phase: str, now: float) -> None:
         """A worker said where it is."""
+        self._places[rank] = incarnation, (step, phase)
         seen = self._seen.get(rank)
         if seen is None or seen.incarnation != incarnation or seen.place != (step, phase):
             self._seen[rank] = _Seen(incarnation, (step, phase), now, now)
         else:
             seen.beat_at = now
+
+    def place_of(self, rank: Rank, incarnation: Incarnation) -> tuple[int, str]:
+        """The step and the phase that this incarnation was last heard of in; (0, "") where it was not."""
+        known, place = self._places.get(rank, (None, (0, "")))
+        return place if known == incarnation else (0, "")
 
     def forget(self, rank: Rank, incarnation: Incarnation) -> None:
         """That incarnation is over."""

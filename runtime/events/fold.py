@@ -23,7 +23,7 @@ from runtime.events.saving import (
     CheckpointWritten,
 )
 from runtime.events.state import Mark, RunState
-from runtime.events.supervision import ActorStarting
+from runtime.events.supervision import ActorStarting, SpareReady
 from runtime.events.training import (
     EvaluationFinished,
     RolledBack,
@@ -44,7 +44,7 @@ _Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fac
 """Everything but StepCommitted, which comes at every step and has its own short way."""
 
 _MOST_CHECKPOINTS = 1024
-_FREQUENT = (StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, UnknownEvent)
+_FREQUENT = (StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, SpareReady, UnknownEvent)
 """Like commits, facts that come too often, or say too little, for the list of notable ones."""
 
 
@@ -119,6 +119,7 @@ def _new_session(state: RunState, event: RunStarted) -> RunState:
         workers={},
         generation=Generation(0),
         members=(),
+        spares=frozenset(),
         writing_step=None,
         alarms={},
         marks=marks,

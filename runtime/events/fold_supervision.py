@@ -13,6 +13,8 @@ from runtime.events.supervision import (
     ActorStarting,
     GenerationStarted,
     RestartPlanned,
+    SpareLost,
+    SpareReady,
     StateHealed,
     SupervisorGaveUp,
     WorkerHung,
@@ -24,7 +26,8 @@ from runtime.ids import ActorPath, Rank
 
 _ActorFact: TypeAlias = ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
 _WorkerFact: TypeAlias = WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
-Fact: TypeAlias = _ActorFact | _WorkerFact
+_SpareFact: TypeAlias = SpareReady | SpareLost
+Fact: TypeAlias = _ActorFact | _WorkerFact | _SpareFact
 
 
 def folded(state: RunState, event: Fact) -> RunState:
@@ -32,6 +35,10 @@ def folded(state: RunState, event: Fact) -> RunState:
     match event:
         case ActorStarting() | ActorReady() | ActorExited() | RestartPlanned() | SupervisorGaveUp():
             return _actor(state, event)
+        case SpareReady():
+            return replace(state, spares=state.spares | {event.pid})
+        case SpareLost():
+            return replace(state, spares=state.spares - {event.pid})
         case _:
             return _worker(state, event)
 
@@ -43,6 +50,7 @@ def _actor(state: RunState, event: _ActorFact) -> RunState:
             strategy = event.strategy or row.strategy
             row = replace(row, status="starting", incarnation=event.incarnation, strategy=strategy, pid=0)
         case ActorReady():
+            state = replace(state, spares=state.spares - {event.pid})  # it has a rank now
             row = replace(
                 row,
                 status="ready",

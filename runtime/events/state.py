@@ -162,6 +162,8 @@ class RunState:
     outcome: RunFinished | None = None
     actors: Mapping[ActorPath, ActorRow] = field(default_factory=dict)
     workers: Mapping[Rank, WorkerRow] = field(default_factory=dict)
+    spares: frozenset[int] = frozenset()
+    """Process ids of the spares that are ready to take a dead worker's place."""
     generation: Generation = Generation(0)
     members: tuple[tuple[Rank, Incarnation], ...] = ()
     restarts: int = 0

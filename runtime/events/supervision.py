@@ -46,6 +46,27 @@ class ActorExited:
     tail: str = ""
     """The last lines that it wrote to stderr."""
     expected: bool = False
+    step: int = 0
+    """A worker: the step that it was in when it was last heard of; 0 where it never said so."""
+    phase: str = ""
+    """A worker: what it did then: `load`, `feed`, `compute`, `exchange`, `vote`, `apply`, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpareReady:
+    """A process without a rank has everything loaded, and waits to take the place of a dead worker."""
+
+    pid: int
+    seconds: float = 0.0
+    """From its start until it was ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpareLost:
+    """A spare ended before anybody needed it."""
+
+    pid: int
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from runtime.events.supervision import (
     ActorStarting,
     GenerationStarted,
     RestartPlanned,
+    SpareLost,
+    SpareReady,
     StateHealed,
     SupervisorGaveUp,
     WorkerHung,
@@ -51,7 +53,7 @@ class UnknownEvent:
 
 Known: TypeAlias = (
     RunStarted | StopRequested | RunFinished | Warned
-    | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
+    | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp | SpareReady | SpareLost
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
     | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
     | MicroBatchHalved | WorkerRetired

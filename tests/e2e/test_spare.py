@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.events import StateHealed, StepCommitted, WorkerJoined
+from runtime.events import SpareReady, StateHealed, StepCommitted, WorkerJoined
 from runtime.ids import Rank
-from tests.support import processes
 from tests.support.run_process import RunProcess
 from tests.support.tiny import write_tiny_config
 
@@ -22,7 +21,7 @@ def test_a_spare_takes_the_place_of_a_killed_worker(tmp_path: Path) -> None:
     config = write_tiny_config(tmp_path, steps=1_000_000, extra=SETTINGS)
     with RunProcess(config, tmp_path) as run:
         run.wait_for(StepCommitted, within_seconds=GUARD_SECONDS)
-        spare = processes.until_one(run.mark, "--rank -1", within_seconds=GUARD_SECONDS)
+        spare = run.wait_for(SpareReady, within_seconds=GUARD_SECONDS)
         run.signal_worker(Rank(1), signal.SIGKILL)
         joined = run.wait_for(WorkerJoined, lambda event: event.incarnation == 2, within_seconds=GUARD_SECONDS)
         assert joined.pid == spare.pid

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from runtime.actors import Hello, Order, Parent, Pipes, attached, tether
+from runtime.actors.spare import EQUIPPED
 
 
 async def obey(parent: Parent) -> None:
@@ -102,11 +103,17 @@ async def give_orders(parent: Parent) -> None:
     await trio.sleep_forever()
 
 
+async def spare(parent: Parent) -> None:
+    """Be equipped, then obey."""
+    parent.report(EQUIPPED, {})
+    await obey(parent)
+
+
 ATTACHED: dict[str, Callable[[Parent], Awaitable[None]]] = {
     body.__name__: body
     for body in (
         obey, flood, crash, fact_then_die, grandchild, hold_gil, ignore_sigterm, ignore_orders, exit_with,
-        babble, greet_twice, give_orders,
+        babble, greet_twice, give_orders, spare,
     )
 }  # fmt: skip
 

@@ -11,10 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from runtime.actors import Context, ProcessSpec
-from runtime.actors.spare import SpareShelf
+from runtime.actors import Beat, Context, Hello, Order, ProcessActor, ProcessSpec, Report
+from runtime.actors.spare import MAX_EARLY_DEATHS, SpareShelf
 from runtime.actors.spawn import Spawned
+from runtime.events import SpareLost, SpareReady
 from tests.support import processes
+from tests.support.process_actors import Listener, process_spec
 
 pytestmark = pytest.mark.slow
 GUARD_SECONDS = 120.0
@@ -22,12 +24,28 @@ SLEEPER = (sys.executable, "-P", "-c", "import signal; signal.pause()")
 
 
 def shelf_of(folder: Path, begin: trio.Event, *, argv: tuple[str, ...] = SLEEPER, count: int = 1) -> SpareShelf:
-    return SpareShelf(ProcessSpec(argv, folder / "spare.log"), count, begin)
+    return SpareShelf(ProcessSpec(argv, folder / "spare.log"), count, begin.wait)
 
 
 async def filled(shelf: SpareShelf, count: int = 1) -> None:
     while shelf.waiting < count:
         await trio.lowlevel.checkpoint()
+
+
+class Heard:
+    """What a shelf emits."""
+
+    def __init__(self) -> None:
+        self.facts: list[object] = []
+        self.news = trio.Event()
+
+    def __call__(self, fact: object) -> None:
+        self.facts.append(fact)
+        self.news.set()
+
+    async def first(self) -> object:
+        await self.news.wait()
+        return self.facts[0]
 
 
 async def end(spare: Spawned) -> None:
@@ -50,6 +68,57 @@ async def test_a_spare_is_handed_out_alive_and_replaced(tmp_path: Path) -> None:
             assert spare.process.returncode is None
             await filled(shelf)
             await end(spare)
+            ctx.ask_stop()
+
+
+async def test_a_spare_says_when_it_is_ready_and_what_it_said_is_kept_for_whoever_takes_it(tmp_path: Path) -> None:
+    heard, listener = Heard(), Listener()
+    ctx = Context[None]("spares", emit=heard)
+    shelf = SpareShelf(process_spec("spare", tmp_path), 1, trio.lowlevel.checkpoint)
+    actor = ProcessActor(process_spec("mute", tmp_path), listener, replacement=lambda _: shelf.take())
+    worker = Context[Order]("worker", 2)
+    with trio.fail_after(GUARD_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shelf, ctx)
+            ready = await heard.first()
+            assert isinstance(ready, SpareReady)
+            nursery.start_soon(actor, worker)
+            await listener.wait_for(Beat)
+            assert listener.sources[0].pid == ready.pid
+            assert [type(said) for said in listener.heard] == [Hello, Report, Beat]
+            worker.ask_stop()
+            ctx.ask_stop()
+    assert all(isinstance(fact, SpareReady) for fact in heard.facts)
+
+
+async def test_one_that_is_ready_is_taken_first(tmp_path: Path) -> None:
+    heard = Heard()
+    ctx = Context[None]("spares", emit=heard)
+    shelf = SpareShelf(process_spec("spare", tmp_path), 2, trio.lowlevel.checkpoint)
+    with trio.fail_after(GUARD_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shelf, ctx)
+            ready = await heard.first()
+            spare = shelf.take()
+            assert spare is not None
+            assert isinstance(ready, SpareReady)
+            assert ready.pid == spare.pid
+            await end(spare)
+            ctx.ask_stop()
+
+
+async def test_a_spare_that_is_taken_before_it_is_ready_still_says_hello(tmp_path: Path) -> None:
+    listener, ctx, worker = Listener(), Context[None]("spares"), Context[Order]("worker", 2)
+    shelf = SpareShelf(process_spec("obey", tmp_path), 1, trio.lowlevel.checkpoint)
+    actor = ProcessActor(process_spec("mute", tmp_path), listener, replacement=lambda _: shelf.take())
+    with trio.fail_after(GUARD_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shelf, ctx)
+            await filled(shelf)
+            nursery.start_soon(actor, worker)
+            await listener.wait_for(Beat)
+            assert isinstance(listener.heard[0], Hello)
+            worker.ask_stop()
             ctx.ask_stop()
 
 
@@ -98,13 +167,27 @@ async def test_a_stopped_shelf_leaves_no_process(tmp_path: Path) -> None:
 
 
 async def test_spares_that_keep_dying_leave_the_shelf_empty(tmp_path: Path) -> None:
-    begin, ctx = trio.Event(), Context[None]("spares")
-    begin.set()
-    spec = ProcessSpec((sys.executable, "-c", "pass"), tmp_path / "spare.log")
-    shelf = SpareShelf(spec, 1, begin, pause_seconds=0.0)
+    heard = Heard()
+    ctx = Context[None]("spares", emit=heard)
+    spec = ProcessSpec((sys.executable, "-c", "raise SystemExit(3)"), tmp_path / "spare.log")
+    shelf = SpareShelf(spec, 1, trio.lowlevel.checkpoint, pause_seconds=0.0)
     with trio.fail_after(GUARD_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(shelf, ctx)
             await shelf.gave_up.wait()
             assert shelf.take() is None
+            ctx.ask_stop()
+    assert [fact.detail for fact in heard.facts if isinstance(fact, SpareLost)] == ["exit code 3"] * MAX_EARLY_DEATHS
+
+
+async def test_one_that_speaks_another_language_is_not_kept(tmp_path: Path) -> None:
+    heard = Heard()
+    ctx = Context[None]("spares", emit=heard)
+    shelf = SpareShelf(process_spec("babble", tmp_path), 1, trio.lowlevel.checkpoint)
+    with trio.fail_after(GUARD_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shelf, ctx)
+            lost = await heard.first()
+            assert isinstance(lost, SpareLost)
+            assert lost.detail == "killed by SIGKILL"
             ctx.ask_stop()

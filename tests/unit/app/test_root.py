@@ -143,6 +143,15 @@ async def test_the_first_failure_that_no_restart_cures_is_remembered(root: Root)
     assert [type(event) for _, event in told(root)] == [facts.ActorStarting, facts.ActorExited, facts.ActorExited]
 
 
+async def test_the_end_of_a_workers_process_says_what_it_was_doing(root: Root) -> None:
+    process = worker_process(1)
+    root.worker_hooks(1).beat(process, Beat(7, "exchange"))
+    for path in (process.path, ActorPath(f"{process.path}/trainer"), ActorPath("run/node/worker-0")):
+        root.emit(Exited(path, FIRST, Exit.of(ValueError("bad shape")), asked=False))
+    exits = [event for _, event in told(root) if isinstance(event, facts.ActorExited)]
+    assert [(event.step, event.phase) for event in exits] == [(7, "exchange"), (0, ""), (0, "")]
+
+
 async def test_the_end_of_the_coordinator_after_the_run_ends_the_tree(root: Root, autojump_clock: object) -> None:
     async def waits(ctx: Context[None]) -> None:
         ctx.ready()

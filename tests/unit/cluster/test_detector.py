@@ -78,6 +78,15 @@ def test_who_left_is_forgotten_but_not_its_successor() -> None:
     assert detector.judge(5.0) == []
 
 
+def test_where_a_worker_was_is_known_after_its_end_but_not_of_another_incarnation() -> None:
+    detector = HangDetector(10.0, 1.0)
+    assert detector.place_of(ZERO, ONE) == (0, "")
+    detector.beat(ZERO, ONE, 7, "exchange", 0.0)
+    detector.forget(ZERO, ONE)
+    assert detector.place_of(ZERO, ONE) == (7, "exchange")
+    assert detector.place_of(ZERO, Incarnation(2)) == (0, "")
+
+
 def test_a_judge_that_was_away_gives_everybody_a_new_start() -> None:
     detector = HangDetector(10.0, 1.0)
     detector.beat(ZERO, ONE, 1, "compute", 0.0)

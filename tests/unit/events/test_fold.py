@@ -27,6 +27,8 @@ from runtime.events import (
     RunState,
     SampleGenerated,
     ShardsMoved,
+    SpareLost,
+    SpareReady,
     StateHealed,
     StepAborted,
     StepCommitted,
@@ -258,6 +260,14 @@ def test_a_division_by_speed_is_known_of_each_worker_until_it_is_lost() -> None:
     assert [(row.shards, row.positions_per_second) for row in state.workers.values()] == [(11, 900.0), (5, 450.0)]
     lost = after(WorkerLost(Rank(1), Incarnation(1), "killed"), state=state)
     assert (lost.workers[Rank(0)].shards, lost.workers[Rank(1)].shards) == (11, None)
+
+
+def test_spares_are_known_until_they_get_a_rank_or_die() -> None:
+    state = after(SpareReady(11), SpareReady(12), SpareReady(13))
+    assert state.spares == {11, 12, 13}
+    state = after(SpareLost(12, "killed by SIGKILL"), ActorReady(WORKER, Incarnation(2), 11), state=state)
+    assert state.spares == {13}
+    assert after(RunStarted("r", 1, Step(1), Step(2), 1, "c"), state=state).spares == frozenset()
 
 
 def test_a_hung_worker_is_named_with_its_phase_and_limit() -> None:
