@@ -65,12 +65,17 @@ class Disturbed:
 
 
 def disturb(
-    folder: Path, script: FaultScript, tables: Mapping[str, Mapping[str, Any]], *, guard_seconds: float = GUARD_SECONDS
+    folder: Path,
+    script: FaultScript,
+    tables: Mapping[str, Mapping[str, Any]],
+    *,
+    spares: int = 0,
+    guard_seconds: float = GUARD_SECONDS,
 ) -> Disturbed:
     """Run with `tables` until the script is through and the run is whole again, then stop it in order."""
     config = write_tiny_config(folder, steps=ENDLESS, extra=tables)
     with RunProcess(config, folder, name="disturbed") as run:
-        injector = Injector(run, guard_seconds=guard_seconds)
+        injector = Injector(run, guard_seconds=guard_seconds, spares=spares)
         injector.wait_until_whole(step=1)
         before = census(run.alive())
         injected = injector.commit(script)
@@ -103,11 +108,12 @@ def report_on(
     tables: Mapping[str, Mapping[str, Any]],
     *,
     compare: bool = True,
+    spares: int = 0,
     guard_seconds: float = GUARD_SECONDS,
 ) -> Report:
-    """Disturb a run in `folder`, compare it with its twin, and report."""
+    """Disturb a run in `folder`, each time once that many spares are ready, compare it with its twin, and report."""
     began = time.monotonic()
-    done = disturb(folder / "disturbed", script, tables, guard_seconds=guard_seconds)
+    done = disturb(folder / "disturbed", script, tables, spares=spares, guard_seconds=guard_seconds)
     wall_seconds = time.monotonic() - began
     same = None
     if compare:

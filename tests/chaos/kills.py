@@ -1,13 +1,14 @@
 """Workers (and the coordinator) of a real run, hit at random moments.
 
     python -m tests.chaos.kills --workers 2 --kills 20
-    python -m tests.chaos.kills --workers 4 --kills 100
+    python -m tests.chaos.kills --workers 4 --kills 100 --aim
     python -m tests.chaos.kills --workers 3 --kills 20 --kinds coordinator
     python -m tests.chaos.kills --workers 3 --kills 300 --kinds kill,segfault,stop,coordinator --no-compare
 
-With `--least-delay 10 --delay 12` a new spare has its imports done before the next fault, as in real life.
-Prints the recovery from each fault, then medians, p99 and worst; exit code 0 when no step was rolled back, no sample
-was lost or doubled, and the parameters equal those of a run that was left in peace.
+Which phase of the step a worker was in is its own last word (`ActorExited.phase`); `--aim` meets the short ones too.
+Each fault waits until a spare is ready again, as in real life, unless `--hasty` says otherwise.
+Prints the recovery from each fault, then medians, p99 and worst, also by phase; exit code 0 when no step was rolled
+back, no sample was lost or doubled, and the parameters equal those of a run that was left in peace.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import tempfile
 from pathlib import Path
 
 from tests.chaos.disturbed import report_on, settings
+from tests.chaos.report import IN_ORDER
 from tests.chaos.script import Kind, random_script
+from tests.support.run_process import clean_up_when_terminated
 
 
 def main() -> int:
@@ -33,9 +36,12 @@ def main() -> int:
     parser.add_argument("--steps-between", type=int, default=10, help="at most this many, once the run is whole")
     parser.add_argument("--least-delay", type=float, default=0.0, help="at least this many seconds after a commit")
     parser.add_argument("--delay", type=float, default=0.25, help="at most this many seconds after a commit")
+    parser.add_argument("--hasty", action="store_true", help="do not wait for a spare: most replacements start cold")
+    parser.add_argument("--aim", action="store_true", help="at each phase of a step in turns, not at any moment")
     parser.add_argument("--no-compare", action="store_true", help="leave out the undisturbed run")
     parser.add_argument("--folder", type=Path, help="keep everything there; default: a temporary folder")
     args = parser.parse_args()
+    clean_up_when_terminated()
     script = random_script(
         args.seed,
         count=args.kills,
@@ -44,10 +50,12 @@ def main() -> int:
         most_steps_between=args.steps_between,
         least_delay_seconds=args.least_delay,
         most_delay_seconds=args.delay,
+        phases=IN_ORDER if args.aim else (),
     )
     tables = settings(args.workers, hidden=args.hidden, layers=2, spare=args.spare)
     with tempfile.TemporaryDirectory(prefix="mlxd-kills-") as temporary:
-        report = report_on(args.folder or Path(temporary), script, tables, compare=not args.no_compare)
+        folder, spares = args.folder or Path(temporary), 0 if args.hasty else args.spare
+        report = report_on(folder, script, tables, compare=not args.no_compare, spares=spares)
     print(report)
     return 0 if report.held else 1
 

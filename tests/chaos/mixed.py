@@ -24,6 +24,7 @@ from tests.chaos.links import cannot_cut
 from tests.chaos.mixed_report import MixedReport, report_on
 from tests.chaos.mixture import Ailment, mixture
 from tests.chaos.ordeal import endure, in_peace, restart_everything
+from tests.support.run_process import clean_up_when_terminated
 
 
 def cannot_limit() -> str:
@@ -83,6 +84,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="the figures, as one JSON object")
     parser.add_argument("--folder", type=Path, help="keep everything there; default: a temporary folder")
     args = parser.parse_args()
+    clean_up_when_terminated()
     with tempfile.TemporaryDirectory(prefix="mlxd-mixed-") as temporary:
         report = run(args, args.folder or Path(temporary))
     print(report)

@@ -38,6 +38,8 @@ class Recovery:
     whole_seconds: float | None
     last_seconds: float
     """To the end of this fault's part of the journal: the next fault, or the last fact."""
+    phase: str = ""
+    """What the worker was doing, as it had said last itself; empty for a coordinator."""
 
 
 def recoveries(injected: Sequence[Injected], journal: Iterable[Envelope]) -> list[Recovery]:
@@ -78,7 +80,9 @@ def _of(injected: Injected, envelopes: list[Envelope]) -> Recovery:
         joined = _next(again, lambda event: _is_successor(event, injected))
         whole = joined and _next(again, lambda event: _is_commit_with(event, injected))
     last = envelopes[-1].wall_seconds - injected.wall_seconds if envelopes else 0.0
-    return Recovery(injected, since(exited), since(lost), since(commit), since(whole), last)
+    ended = exited.event if exited is not None else None
+    phase = ended.phase if isinstance(ended, ActorExited) else ""
+    return Recovery(injected, since(exited), since(lost), since(commit), since(whole), last, phase)
 
 
 def _next(envelopes: Iterable[Envelope], wanted: Callable[[Event], bool]) -> Envelope | None:

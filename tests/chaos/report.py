@@ -9,7 +9,9 @@ from tests.chaos.census import Occupied
 from tests.chaos.ledger import Audit
 from tests.chaos.recovery import Recovery, spread
 
-COLUMNS = ("fault", "exit seen", "counted lost", "next commit", "whole again")
+COLUMNS = ("fault", "phase", "exit seen", "counted lost", "next commit", "whole again")
+IN_ORDER = ("feed", "compute", "exchange", "vote", "apply")
+"""Phases of a step; what else a worker may be doing (`idle`, `evaluate`) comes behind them."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Report:
             ("whole again", [one.whole_seconds for one in self.recoveries]),
         ):
             lines.append(f"{name:<24}{spread(values) or 'never'}")
+        lines += by_phase(self.recoveries)
         lines += [
             f"{'rolled back':<24}{self.rolled_back} steps; {self.repeated} steps under way begun again",
             f"{'ledger':<24}{self.audit}",
@@ -55,9 +58,26 @@ class Report:
 _HASH = {True: "equal to the undisturbed run's", False: "NOT those of the undisturbed run", None: "not compared"}
 
 
+def by_phase(recoveries: Sequence[Recovery]) -> list[str]:
+    """For each phase that a worker died in: the exit seen, the survivors' next commit, the replacement's first one."""
+    lines = []
+    found = {one.phase for one in recoveries if one.phase}
+    for phase in [*(known for known in IN_ORDER if known in found), *sorted(found - set(IN_ORDER))]:
+        there = [one for one in recoveries if one.phase == phase]
+        for name, values in (
+            ("exit seen", [one.exit_seconds for one in there]),
+            ("next commit", [one.next_commit_seconds for one in there]),
+            ("whole again", [one.whole_seconds for one in there]),
+        ):
+            lines.append(f"{'in ' + phase + ': ' + name:<28}{spread(values) or 'never'}")
+    return lines
+
+
 def _line(one: Recovery) -> str:
     milestones = (one.exit_seconds, one.detected_seconds, one.next_commit_seconds, one.whole_seconds)
-    return _row(str(one.injected.fault), *("-" if value is None else f"{value:.3f} s" for value in milestones))
+    return _row(
+        str(one.injected.fault), one.phase, *("-" if value is None else f"{value:.3f} s" for value in milestones)
+    )
 
 
 def _row(first: str, *rest: str) -> str:

@@ -25,7 +25,7 @@ from tests.chaos.disturbed import GUARD_SECONDS, STOPPED, settings, undisturbed_
 from tests.chaos.ledger import Audit, audit, history, order_of
 from tests.chaos.recovery import spread
 from tests.support.journal import read_journal
-from tests.support.run_process import RunProcess
+from tests.support.run_process import RunProcess, clean_up_when_terminated
 from tests.support.tiny import write_tiny_config
 from tests.support.waiting import until
 
@@ -155,6 +155,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="keep everything there; default: a temporary folder")
     args = parser.parse_args()
+    clean_up_when_terminated()
     number = signal.Signals[f"SIG{args.signal}"]
     with tempfile.TemporaryDirectory(prefix="mlxd-roots-") as temporary:
         outcome = killed_roots(args.folder or Path(temporary), random_moments(args.seed, args.kills), number)

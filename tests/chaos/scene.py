@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from runtime.events import (
     ActorExited,
     ActorReady,
@@ -9,6 +11,8 @@ from runtime.events import (
     RolledBack,
     RunFinished,
     RunStarted,
+    SpareLost,
+    SpareReady,
     StateHealed,
     StepCommitted,
     WorkerJoined,
@@ -20,12 +24,20 @@ from tests.support.run_process import rank_of
 COORDINATOR_PATH = "run/coordinator"
 
 
+class Committed(NamedTuple):
+    """A commit and when the root wrote it down."""
+
+    wall_seconds: float
+    event: StepCommitted
+
+
 class Scene:
     """Fed with every envelope of one root process, in order."""
 
     def __init__(self) -> None:
         self.workers = 0
         self.step = Step(0)
+        self.last_commit: Committed | None = None
         self.taking_part: set[Rank] = set()
         """Ranks whose gradients were in a commit since they, or the coordinator, were last lost."""
         self.pids: dict[str, tuple[int, Incarnation]] = {}
@@ -34,6 +46,8 @@ class Scene:
         """The incarnation of each rank that joined last."""
         self.healed: set[Rank] = set()
         """Ranks that fetched the state from their peers since they joined last."""
+        self.spares: set[int] = set()
+        """Process ids of the spares that are ready."""
         self.over = False
 
     def take(self, envelope: Envelope) -> None:
@@ -43,6 +57,11 @@ class Scene:
                 self.workers, self.step = workers, Step(first - 1)
             case ActorReady(path=path, pid=pid, incarnation=incarnation) if pid:
                 self.pids[path] = pid, incarnation
+                self.spares.discard(pid)
+            case SpareReady(pid=pid):
+                self.spares.add(pid)
+            case SpareLost(pid=pid):
+                self.spares.discard(pid)
             case ActorExited(path=path):
                 self.pids.pop(path, None)
                 gone = rank_of(path)
@@ -56,8 +75,9 @@ class Scene:
                 self.taking_part.discard(rank)
             case RolledBack(to_step=step):
                 self.step = step
-            case StepCommitted(step=step, owners=owners):
+            case StepCommitted(step=step, owners=owners) as committed:
                 self.step = step
+                self.last_commit = Committed(envelope.wall_seconds, committed)
                 self.taking_part.update(owners)
             case RunFinished():
                 self.over = True

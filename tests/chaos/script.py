@@ -38,6 +38,8 @@ class Fault:
     rank: Rank | None = None
     """None: the coordinator."""
     delay_seconds: float = 0.0
+    phase: str = ""
+    """Aimed at the middle of this phase of the first step that begins then, as far as the step before tells."""
 
     def __str__(self) -> str:
         whom = "" if self.rank is None else f" worker {self.rank}"
@@ -82,14 +84,19 @@ def random_script(
     most_steps_between: int = 10,
     least_delay_seconds: float = 0.0,
     most_delay_seconds: float = 0.25,
+    phases: Sequence[str] = (),
 ) -> FaultScript:
-    """`count` faults at random moments within steps: the same for the same arguments, on every machine."""
+    """`count` faults at random moments within steps: the same for the same arguments, on every machine.
+
+    With `phases`, each fault is aimed at one of them, in turns: the short ones would hardly ever be met by chance.
+    """
     draw = random.Random(seed)
     script, step = FaultScript(), first_step
     most = max(least_delay_seconds, most_delay_seconds)
-    for _ in range(count):
+    for number in range(count):
         kind = draw.choice(list(kinds))
         rank = None if kind is Kind.COORDINATOR else Rank(draw.randrange(workers))
-        script = script._then(Fault(kind, Step(step), rank, draw.uniform(least_delay_seconds, most)))
+        phase = phases[number % len(phases)] if phases and rank is not None else ""
+        script = script._then(Fault(kind, Step(step), rank, draw.uniform(least_delay_seconds, most), phase))
         step += draw.randint(1, most_steps_between)
     return script

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,8 @@ from runtime.events import (
     RolledBack,
     RunFinished,
     RunStarted,
+    SpareLost,
+    SpareReady,
     StepAborted,
     StepCommitted,
     WorkerJoined,
@@ -23,10 +26,10 @@ from runtime.events import (
 )
 from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, Step
 from tests.chaos.census import Occupied, census, role_of
-from tests.chaos.injector import Injected
+from tests.chaos.injector import Injected, middle_of
 from tests.chaos.ledger import Audit, audit, history
 from tests.chaos.recovery import recoveries, repeated_steps, rolled_back_steps, spread
-from tests.chaos.report import Report
+from tests.chaos.report import Report, by_phase
 from tests.chaos.roots import random_moments
 from tests.chaos.scene import Scene
 from tests.chaos.script import Fault, FaultScript, Kind, random_script
@@ -267,3 +270,41 @@ def test_a_report_holds_only_if_nothing_was_lost(
     assert report.held is held
     assert "kill worker 0 after step 1" in str(report)
     assert "survivors' next commit  median 2.000 s" in str(report)
+
+
+def test_a_report_tells_the_phases_apart_in_the_order_of_a_step() -> None:
+    found = []
+    for at, phase in ((10.0, "vote"), (20.0, "compute"), (30.0, "idle"), (40.0, "compute")):
+        end = replace(exited("run/node/worker-0"), phase=phase)
+        facts = journal((at + 0.5, end), (at + 1, lost(0)), (at + 2, committed(2, 1)))
+        found += recoveries([hit(Kind.KILL, at, rank=0)], facts)
+    lines = by_phase(found)
+    assert [line.split(":")[0] for line in lines] == [
+        f"in {phase}" for phase in ("compute", "vote", "idle") for _ in "123"
+    ]
+    assert "next commit" in lines[1]
+    assert lines[1].endswith("median 2.000 s, p99 2.000 s, worst 2.000 s (2)")
+    assert lines[2].endswith("never")
+
+
+def test_a_phase_is_aimed_at_by_the_times_of_the_step_before() -> None:
+    before = replace(committed(1), seconds=1.0, feed_seconds=0.1, compute_seconds=0.5, exchange_seconds=0.2)
+    middles = [middle_of(phase, before) for phase in ("apply", "feed", "compute", "exchange", "vote")]
+    assert middles == pytest.approx([0.05, 0.15, 0.45, 0.8, 0.95])
+
+
+def test_faults_are_aimed_at_each_phase_in_turns() -> None:
+    script = random_script(1, count=5, workers=2, phases=("feed", "vote"))
+    assert [fault.phase for fault in script.faults] == ["feed", "vote", "feed", "vote", "feed"]
+    aimless = random_script(1, count=3, workers=2, kinds=[Kind.COORDINATOR], phases=("feed",))
+    assert {fault.phase for fault in aimless.faults} == {""}
+
+
+def test_spares_are_there_from_their_word_until_they_get_a_rank_or_die() -> None:
+    scene = Scene()
+    for envelope in journal((1, SpareReady(7)), (2, SpareReady(8)), (3, SpareReady(9))):
+        scene.take(envelope)
+    assert scene.spares == {7, 8, 9}
+    for envelope in journal((4, ready("run/node/worker-0", 7, 2)), (5, SpareLost(8))):
+        scene.take(envelope)
+    assert scene.spares == {9}

@@ -155,6 +155,11 @@ class RunProcess:
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
 
 
+def clean_up_when_terminated() -> None:
+    """Make SIGTERM an exit of this process like any other: its runs are ended with it. For programs run by hand."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 def rank_of(path: str) -> Rank | None:
     """The rank in an actor path that ends in `worker-<rank>`; None for any other actor."""
     name = path.rsplit("/", 1)[-1]
