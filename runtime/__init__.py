@@ -11,5 +11,6 @@ Layers, top to bottom; a room imports only what stands below it (import-linter c
     rpc
     supervision
     actors
-    flow : events : config : ids : errors
+    launch
+    flow : events : config : ids : errors : tether
 """

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from console.cli.invocation import Parser, answer
+from runtime import launch
 from runtime.app import exits
 from runtime.errors import CheckpointError, RunError, UsageError
 
@@ -59,9 +60,8 @@ def serve(args: argparse.Namespace) -> int:
     claim_address(host, port)
     signal.signal(signal.SIGTERM, _leave)  # so that the temporary folder goes away then, too
     with model_folder(args.source, args.step) as folder:
-        command = [sys.executable, "-P", "-m", "runtime.app.serve_child"]
         options = ["--host", host, "--port", str(port), "--max-tokens", str(settings.max_tokens)]
-        status = run_tethered([*command, "--model", str(folder), *options])
+        status = run_tethered(launch.command("runtime.app.serve_child", "--model", str(folder), *options))
     if status != 0:
         raise RunError(f"the server ended with {status}; its last lines above say why")
     return exits.DONE

@@ -11,10 +11,10 @@
                 ChildSpec("worker-0", ProcessActor(ProcessSpec(argv, log_path), hooks), Restart.TRANSIENT))
     path = await writer.ref.ask(lambda reply: WriteCheckpoint(7, reply), within=30)      # ActorDown at once if it dies
 
-Child side: `tether.arm()` first, then `async with attached(Pipes.of(args), {"rank": "0"}) as parent`.
+Child side: started through `runtime.launch`, which arms the tether; then
+`async with attached(Pipes.of(args), {"rank": "0"}) as parent`.
 """
 
-from runtime.actors import tether
 from runtime.actors.actor import ActorFn, Context
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.actors.exit import Exit, FatalExit, ProcessExit, root_cause
@@ -40,7 +40,6 @@ __all__ = [
     "ProcessExit",
     "FatalExit",
     "root_cause",
-    "tether",
     "attached",
     "Parent",
     "Pipes",

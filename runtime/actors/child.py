@@ -1,7 +1,6 @@
 """The child's side of a process actor: attach to the parent, send frames, receive orders.
 
-def main() -> None:
-    tether.arm()
+def main() -> None:                    # of a module that `runtime.launch` runs: the tether is armed already
     pipes = child.Pipes.of(parser.parse_args())
     trio.run(work, pipes)
 
@@ -24,7 +23,7 @@ from typing import Any
 
 import trio
 
-from runtime.actors import tether
+from runtime import tether
 from runtime.actors.frames import STOP, Beat, Fact, FrameDecoder, FrameError, Hello, Order, Report
 from runtime.actors.mailbox import Mailbox
 from runtime.actors.outbox import Outbox

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import trio
 
-from runtime.actors import tether
 from runtime.actors.exit import ProcessExit
 from runtime.actors.frames import Frame, FrameDecoder
 from runtime.actors.outbox import Outbox
@@ -25,18 +24,12 @@ from runtime.actors.outbox import Outbox
 class Spawned:
     """A running child, seen from its parent: the process, its frames, and the outbox for its orders."""
 
-    def __init__(
-        self,
-        process: trio.Process,
-        frames: trio.lowlevel.FdStream,
-        orders: Outbox,
-        tether: trio.lowlevel.FdStream,
-    ) -> None:
-        if process.stdout is None:
-            raise ValueError("a child needs a pipe as stdout")
+    def __init__(self, process: trio.Process, frames: trio.lowlevel.FdStream, orders: Outbox) -> None:
+        if process.stdout is None or process.stdin is None:
+            raise ValueError("a child needs a pipe as stdin and one as stdout")
         self.process, self.frames, self.orders = process, frames, orders
         self.output: trio.abc.ReceiveStream = process.stdout
-        self._tether = tether
+        self._tether = process.stdin
         self.decoder = FrameDecoder()
         self.heard: list[Frame] = []
         """Frames that were read while nobody knew yet whose process it would be."""
@@ -69,12 +62,11 @@ async def spawn(argv: tuple[str, ...], env: Mapping[str, str], folder: Path | No
     with ExitStack() as on_failure:
         ours_in, theirs_out = _pipe(on_failure)
         theirs_in, ours_out = _pipe(on_failure)
-        theirs_tether, ours_tether = _pipe(on_failure)
         pipes = ("--incarnation", str(incarnation), "--frames-in", str(theirs_in), "--frames-out", str(theirs_out))
         try:
             process = await trio.lowlevel.open_process(
                 [*argv, *pipes],
-                stdin=theirs_tether,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs_in, theirs_out),
@@ -85,11 +77,9 @@ async def spawn(argv: tuple[str, ...], env: Mapping[str, str], folder: Path | No
         except OSError as error:
             raise ProcessExit(f"cannot start {argv[0]}: {error.strerror or error}") from error
         on_failure.pop_all()
-    tether.watch_by_kernel(theirs_tether, process.pid)  # from now on, and not only once the child has its imports done
-    for theirs in (theirs_in, theirs_out, theirs_tether):
-        os.close(theirs)
-    frames, rope = trio.lowlevel.FdStream(ours_in), trio.lowlevel.FdStream(ours_tether)
-    return Spawned(process, frames, Outbox(ours_out), rope)
+    os.close(theirs_in)
+    os.close(theirs_out)
+    return Spawned(process, trio.lowlevel.FdStream(ours_in), Outbox(ours_out))
 
 
 def _pipe(stack: ExitStack) -> tuple[int, int]:

@@ -17,7 +17,6 @@ from typing import Any
 import trio
 
 from runtime import events as facts
-from runtime.actors import tether
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.app.desk import Desk
 from runtime.app.exits import explained
@@ -122,7 +121,6 @@ async def _obey(parent: Parent, coordinator: Coordinator, desk: Desk, scope: tri
 
 def main() -> None:
     """Run the coordinator until the run is over or the parent wants it to stop."""
-    tether.arm()
     parser = argparse.ArgumentParser(prog="coordinator")
     parser.add_argument("--run-folder", type=Path, required=True)
     Pipes.add_arguments(parser)

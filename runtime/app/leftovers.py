@@ -1,6 +1,6 @@
 """Child processes written down, so that the next root can end what a last one may have left behind.
 
-The tether (`runtime.actors.tether`) ends every child when its parent dies; this is the second line, for a child that
+The tether (`runtime.tether`) ends every child when its parent dies; this is the second line, for a child that
 lost its tether. Each ready child has a file `pids/<pid>.json` with its identity. Only a process whose start time is the
 one written down is ever killed: a reused process id is left in peace.
 """

@@ -6,13 +6,11 @@ fast BLAS, which works only when it is loaded before mlx. The arguments are mlx-
 
 from __future__ import annotations
 
-from runtime.actors import tether
 from runtime.models.blas import load_blas
 
 
 def main() -> None:
     """Serve until SIGINT, or until the process that started this one is gone."""
-    tether.arm()
     load_blas()
     from mlx_lm import server
 

@@ -7,10 +7,10 @@ worker  rest_for_one   writer, peer, feeder, trainer            (inside each wor
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
+from runtime import launch
 from runtime.actors import FatalExit, Order, ProcessActor, ProcessSpec
 from runtime.actors.spare import SpareShelf
 from runtime.actors.spawn import Spawned
@@ -43,7 +43,7 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
     root.node = node
     coordinator = ProcessActor(
         ProcessSpec(
-            _command("runtime.app.coordinator", "--run-folder", str(run_folder)),
+            launch.command("runtime.app.coordinator", "--run-folder", str(run_folder)),
             run_folder / "logs" / "coordinator.log",
             term_after_seconds=policy.shutdown_s,
             fatal_codes=frozenset({UNRECOVERABLE}),
@@ -74,7 +74,7 @@ def _spares(root: Root, config: Config, run_folder: Path, workers: int) -> Spare
     """Worker processes without a rank, their imports done."""
     words = ("--rank", "-1", "--run-folder", str(run_folder), "--workers-here", str(workers))
     spec = ProcessSpec(
-        _command("runtime.app.worker", *words), run_folder / "logs" / "spare.log", env=dict(config.cluster.env)
+        launch.command("runtime.app.worker", *words), run_folder / "logs" / "spare.log", env=dict(config.cluster.env)
     )
     attendance = Attendance()
     root.bus.add_sink(attendance)
@@ -84,7 +84,7 @@ def _spares(root: Root, config: Config, run_folder: Path, workers: int) -> Spare
 def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: int, shelf: SpareShelf) -> ChildSpec:
     words = ("--rank", str(rank), "--run-folder", str(run_folder), "--workers-here", str(workers))
     spec = ProcessSpec(
-        _command("runtime.app.worker", *words),
+        launch.command("runtime.app.worker", *words),
         run_folder / "logs" / f"worker-{rank}.log",
         env=dict(config.cluster.env),
         term_after_seconds=config.supervision.shutdown_s,
@@ -106,8 +106,3 @@ def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: in
         fatal=(FatalExit,),
         address=root.worker_address(rank),
     )
-
-
-def _command(module: str, *arguments: str) -> tuple[str, ...]:
-    """`-P`: a folder called `runtime` where the user stands cannot take our place."""
-    return (sys.executable, "-P", "-m", module, *arguments)

@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 from setproctitle import setproctitle
 
-from runtime.actors import root_cause, tether
+from runtime.actors import root_cause
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.actors.spare import EQUIPPED
 from runtime.app.exits import CANNOT_START, explained
@@ -117,7 +117,6 @@ def blas_threads(config: Config, workers_here: int) -> int:
 
 def main() -> None:
     """Work until the run is over or the parent wants this process to stop."""
-    tether.arm()
     parser = argparse.ArgumentParser(prog="worker")
     parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--run-folder", type=Path, required=True)

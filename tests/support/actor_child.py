@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from runtime.actors import Hello, Order, Parent, Pipes, attached, tether
+from runtime import tether
+from runtime.actors import Hello, Order, Parent, Pipes, attached
 from runtime.actors.spare import EQUIPPED
 
 

@@ -288,7 +288,7 @@ class Immortal(Spawned):
 async def test_a_child_that_cannot_be_killed_is_given_up_after_a_bounded_wait(tmp_path: Path) -> None:
     spec = process_spec("obey", tmp_path, reap_seconds=0.05)
     mortal = await spawn(spec.argv, spec.env, None, 1)
-    immortal = Immortal(mortal.process, mortal.frames, mortal.orders, mortal._tether)
+    immortal = Immortal(mortal.process, mortal.frames, mortal.orders)
     scope = trio.CancelScope()
     ctx: Context[Order] = Context("run/child", on_ready=lambda value: scope.cancel())
     with trio.fail_after(GUARD_SECONDS), scope:
@@ -296,15 +296,6 @@ async def test_a_child_that_cannot_be_killed_is_given_up_after_a_bounded_wait(tm
             await process._Run(spec, FrameHooks(), ctx, immortal).run()
     mortal.signal_group(signal.SIGKILL)
     await mortal.process.wait()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a child is tethered once its imports are done")
-async def test_a_child_that_still_imports_is_tethered_already() -> None:
-    child = await spawn((sys.executable, "-c", "import signal; signal.pause()"), {}, None, 1)
-    await child._tether.aclose()
-    with trio.fail_after(GUARD_SECONDS):
-        assert await child.process.wait() == -signal.SIGKILL
-    await child.close()
 
 
 def test_a_command_for_children_refuses_to_be_started_by_hand(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.actors.tether import Watch
+from runtime import launch
+from runtime.tether import Watch
 from tests.support.process_actors import GUARD_SECONDS, ROOT
 from tests.support.processes import is_alive
 from tests.support.waiting import until
@@ -45,7 +46,7 @@ def test_a_killed_parent_leaves_nobody(mode: str, watch: Watch, tmp_path: Path) 
 
 
 def test_a_tether_that_is_cut_before_it_is_armed_is_noticed(tmp_path: Path) -> None:
-    program = "import signal; from runtime.actors import tether; tether.arm(); signal.alarm(1000); signal.pause()"
+    program = "import signal; from runtime import tether; tether.arm(); signal.alarm(1000); signal.pause()"
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -57,8 +58,39 @@ def test_a_tether_that_is_cut_before_it_is_armed_is_noticed(tmp_path: Path) -> N
     assert child.wait(GUARD_SECONDS) == -signal.SIGKILL
 
 
+def test_a_child_that_still_imports_is_tethered_already() -> None:
+    child = subprocess.Popen(
+        launch.command("tests.support.late_riser"),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"importing\n"
+    child.stdin.close()
+    assert child.wait(GUARD_SECONDS) == -signal.SIGKILL
+    child.stdout.close()
+
+
+def test_the_module_that_is_launched_is_the_main_program(tmp_path: Path) -> None:
+    (tmp_path / "shown.py").write_text("import sys; print(__name__, sys.argv[0].endswith('shown.py'), sys.argv[1:])")
+    child = subprocess.Popen(
+        launch.command("shown", "--rank", "1"),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.read() == "__main__ True ['--rank', '1']\n"
+
+
 def test_a_second_arm_changes_nothing(tmp_path: Path) -> None:
-    program = "from runtime.actors import tether; tether.arm(); n = len(tether._armed); tether.arm(); print(n)"
+    program = "from runtime import tether; tether.arm(); n = len(tether._armed); tether.arm(); print(n)"
     result = subprocess.run(
         [sys.executable, "-P", "-c", program + "; assert len(tether._armed) == n"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from runtime import launch
 from runtime.actors import FatalExit, ProcessActor
 from runtime.app.exits import CANNOT_START, UNRECOVERABLE
 from runtime.app.root import Briefing, Root
@@ -77,8 +77,7 @@ def test_each_rank_is_a_process_that_ps_can_tell_apart(tree: Supervisor, root: R
     for rank in range(WORKERS):
         child = children(root.node)[f"worker-{rank}"]
         spec = process_of(child).spec
-        assert spec.argv[:4] == (sys.executable, "-P", "-m", "runtime.app.worker")
-        assert spec.argv[4:6] == ("--rank", str(rank))
+        assert spec.argv[:7] == launch.command("runtime.app.worker", "--rank", str(rank))
         assert spec.log_path == tmp_path / "run" / "logs" / f"worker-{rank}.log"
         assert spec.env == {"MARK": "yes"}
         assert spec.term_after_seconds == 9.0

@@ -53,22 +53,12 @@ def arm(watch: Watch = DEFAULT_WATCH) -> None:
         _kill_group()  # pragma: no cover - nothing survives to tell
 
 
-def watch_by_kernel(fd: int, group: int) -> None:
-    """Have the kernel kill the process group when the pipe behind `fd` ends; nothing where the kernel cannot.
-
-    The parent calls it with the read end that it has just given to a child: the watch belongs to the pipe's end and
-    not to who asked for it, so the child is tethered before its first instruction of ours.
-    """
-    if sys.platform == "linux":
-        fcntl.fcntl(fd, fcntl.F_SETOWN, -group)
-        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-
-
 def _arm_kernel() -> str:
     if sys.platform != "linux":
         raise UsageError("the kernel watch needs Linux; use the keeper")
-    watch_by_kernel(_TETHER_FD, os.getpgrp())
+    fcntl.fcntl(_TETHER_FD, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(_TETHER_FD, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(_TETHER_FD, fcntl.F_SETFL, fcntl.fcntl(_TETHER_FD, fcntl.F_GETFL) | os.O_ASYNC)
     return "kernel"
 
 
