@@ -79,7 +79,8 @@ def run_headless(
         killed = sweep(folder.pids)
         if killed:
             say(f"ended {len(killed)} processes that an earlier run left behind")
-        begin = start_point(folder, say)
+        rejected: list[facts.CheckpointRejected] = []
+        begin = start_point(folder, say, rejected.append)
         briefing = Briefing(
             run_id=str(folder.run_id),
             token=new_token(),
@@ -89,7 +90,7 @@ def run_headless(
             command=command,
             point=begin,
         )
-        return trio.run(_run, config, workers, folder, briefing, observer)
+        return trio.run(_run, config, workers, folder, briefing, observer, rejected)
 
 
 def _devices() -> int:
@@ -97,7 +98,15 @@ def _devices() -> int:
     return CPU_WORKERS if all(device.kind is DeviceKind.CPU for device in found) else len(found)
 
 
-async def _run(config: Config, workers: int, folder: RunFolder, briefing: Briefing, observer: Observer) -> Ended:
+async def _run(
+    config: Config,
+    workers: int,
+    folder: RunFolder,
+    briefing: Briefing,
+    observer: Observer,
+    before: Sequence[facts.Event] = (),
+) -> Ended:
+    """`before` are facts that were found while the folder was made ready: the first ones of this process."""
     journal = Journal(folder.journal_path)
     bus = journaled_bus(journal)
     showing = Showing(observer)
@@ -107,6 +116,8 @@ async def _run(config: Config, workers: int, folder: RunFolder, briefing: Briefi
     root = Root(bus, journal, briefing, detector)
     tree = root.tree = run_tree(root, config, folder.path, workers)
     started = trio.current_time()
+    for fact in before:
+        bus.publish(fact, ActorPath("run"))
     try:
         failure = await _supervised(tree, root)
         outcome, reason, tail = _judge(root, failure)

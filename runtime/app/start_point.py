@@ -8,16 +8,20 @@ from typing import Any
 
 from runtime.app.positions import point_to_json
 from runtime.app.run_folder import RunFolder
-from runtime.checkpoint.reader import newest_good, verify
+from runtime.checkpoint.reader import Rejected, newest_good, verify
 from runtime.cluster.messages import RestorePoint
 from runtime.errors import CheckpointError
+from runtime.events import CheckpointRejected
 from runtime.ids import Cursor, Step
 
 
-def start_point(folder: RunFolder, say: Callable[[str], None]) -> dict[str, Any]:
-    """The restore point as JSON; its path is relative to the run's folder. Broken checkpoints are set aside, and said.
+def start_point(
+    folder: RunFolder, say: Callable[[str], None], rejected: Callable[[CheckpointRejected], None]
+) -> dict[str, Any]:
+    """The restore point as JSON; its path is relative to the run's folder.
 
-    Raises CheckpointError when the one that the user named is broken.
+    Broken checkpoints are set aside, and each is a fact for the journal, `rejected`. Raises CheckpointError when the
+    one that the user named is broken.
     """
     if folder.resume_from is not None:
         manifest = verify(folder.resume_from)
@@ -27,7 +31,7 @@ def start_point(folder: RunFolder, say: Callable[[str], None]) -> dict[str, Any]
         except OSError as error:
             raise CheckpointError(f"{folder.resume_from} cannot be copied to {target}: {error.strerror}") from error
         say(f"beginning from {folder.resume_from} (step {manifest.step})")
-    found = newest_good(folder.checkpoints, on_rejected=lambda rejected: say(f"{rejected.path}: {rejected.reason}"))
+    found = newest_good(folder.checkpoints, on_rejected=lambda each: rejected(_fact(folder, each)))
     if found is None:
         return point_to_json(RestorePoint(Step(0), Cursor(0), ""))
     manifest = found.manifest
@@ -35,3 +39,8 @@ def start_point(folder: RunFolder, say: Callable[[str], None]) -> dict[str, Any]
         say(f"resuming from the checkpoint of step {manifest.step}")
     path = str(found.folder.relative_to(folder.path))
     return point_to_json(RestorePoint(manifest.step, manifest.cursor, path, manifest.counters))
+
+
+def _fact(folder: RunFolder, found: Rejected) -> CheckpointRejected:
+    place = "" if found.moved_to is None else f"; it was moved to {found.moved_to.relative_to(folder.path)}"
+    return CheckpointRejected(str(found.path.relative_to(folder.path)), f"{found.reason}{place}")

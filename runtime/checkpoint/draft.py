@@ -109,8 +109,7 @@ def _saving(root: Path, step: Step, snapshot: Snapshot | None = None) -> Iterato
     except OSError as error:
         needed = 0 if snapshot is None else sum(snapshot_bytes(snapshot).values())
         raise CheckpointError(
-            f"cannot save step {step} in {root}: {explain(error, root, needed_bytes=needed)}; "
-            "checkpoints saved before are intact"
+            f"cannot save step {step} in {root}: {explain(error, root, needed_bytes=needed)}"
         ) from error
 
 

@@ -156,7 +156,7 @@ def _saving(state: RunState, event: _SavingFact) -> RunState:
             return mend(state, "checkpoint")
         case CheckpointFailed():
             cause = f"the checkpoint of step {event.step} was not written: {event.reason}"
-            fix = "the earlier ones stand; free space or change run.output_dir"
+            fix = "the earlier ones stand"
             state = replace(state, writing_step=None)
             return raise_alarm(state, "checkpoint", "checkpoints", cause, fix=fix, severity="critical")
         case CheckpointRejected():

@@ -10,4 +10,5 @@ coordinators  python -m tests.chaos.coordinators  only the coordinator, against 
 roots      python -m tests.chaos.roots    the root itself killed or interrupted, and the same command again
 mixed      python -m tests.chaos.mixed    mixed faults, against a quiet run and against restarting everything
            (mixture: what befalls whom; hand: deals it; links, disk: how; ordeal: the runs; aftermath, goodput: figures)
+checkpoints  python -m tests.chaos.checkpoints  flipped bits, writers killed at any byte, full disks (damage: the rest)
 """

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from console.cli.progress.notable import Tone, line_of, tone_of
 from console.cli.progress.output import Output
+from console.cli.progress.repeats import Repeats
 from console.cli.progress.status import line_of_width
 from runtime.events import Envelope, RunState
 
@@ -25,7 +26,7 @@ class Live:
     """Draws on the terminal behind `stream`. `columns` says how wide it is now."""
 
     def __init__(self, stream: TextIO, *, colour: bool = True, columns: Callable[[], int] | None = None) -> None:
-        self._output = Output(stream)
+        self._output, self._repeats = Output(stream), Repeats()
         self._colour = colour
         self._columns = columns or (lambda: _columns_of(stream))
         self._drawn = ""
@@ -33,7 +34,7 @@ class Live:
 
     def update(self, envelope: Envelope, state: RunState) -> None:
         """Put a notable fact above the line, and draw the line anew where it changed and is due."""
-        notable = line_of(envelope, state)
+        notable = line_of(envelope, state) if self._repeats.is_news(envelope) else ""
         above = f"{self._coloured(notable, tone_of(envelope))}\n" if notable else ""
         if above or self._due(envelope.wall_seconds):
             self._draw(envelope.wall_seconds, state, above)

@@ -13,6 +13,7 @@ from typing import TextIO
 from console.cli.progress.figures import clock
 from console.cli.progress.notable import line_of
 from console.cli.progress.output import Output
+from console.cli.progress.repeats import Repeats
 from console.cli.progress.status import parts_of
 from runtime.events import Envelope, RunState, StepCommitted
 
@@ -21,14 +22,14 @@ class Plain:
     """Writes lines to `stream`; figures at most every `every_seconds`."""
 
     def __init__(self, stream: TextIO, every_seconds: float = 10.0) -> None:
-        self._output = Output(stream)
+        self._output, self._repeats = Output(stream), Repeats()
         self._every_seconds = every_seconds
         self._figures_at: float | None = None
         self._figures_of: int | None = None
 
     def update(self, envelope: Envelope, state: RunState) -> None:
         """Write what this fact is worth: a line of its own, a line of figures, or nothing."""
-        notable = line_of(envelope, state)
+        notable = line_of(envelope, state) if self._repeats.is_news(envelope) else ""
         if notable:
             self._line(notable, envelope.wall_seconds, state)
         if isinstance(envelope.event, StepCommitted) and self._due(envelope, state):

@@ -129,6 +129,7 @@ def test_interrupts_and_what_the_next_run_finds(tmp_path: Path) -> None:
         identity = identity_of(stranger.pid)
         assert identity is not None
         (first.folder / "pids" / f"{stranger.pid}.json").write_text(json.dumps(identity.to_json()))
+        (first.folder / "checkpoints" / "LATEST").write_text("step-00000099")
         second = run_headless(config, [], resume=None, observer=twice, say=said.append)
         assert stranger.wait(60) == -signal.SIGKILL
     assert "was stopped; going on in it" in said[0]
@@ -139,4 +140,5 @@ def test_interrupts_and_what_the_next_run_finds(tmp_path: Path) -> None:
     assert (second.exit_code, second.reason) == (130, "stopped at once: the step under way was not saved")
     assert twice.committed[0] == once.saved[-1] + 1
     assert [asked.now for asked in twice.asked][-1:] == [True]
+    assert "LATEST is damaged" in (second.folder / "events.jsonl").read_text()  # found before the run's first fact
     assert (once.ends, twice.ends) == ({"normal"}, {"killed"})  # at once: nobody was granted a grace

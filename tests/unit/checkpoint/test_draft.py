@@ -111,7 +111,7 @@ def test_a_pinned_checkpoint_carries_its_mark(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file stands where the folder should be")
-    with pytest.raises(CheckpointError, match=r"cannot save step 5 in .*checkpoints: File exists; .* intact") as caught:
+    with pytest.raises(CheckpointError, match=r"cannot save step 5 in .*checkpoints: File exists") as caught:
         save(tmp_path / "checkpoints", 5)
     assert "\n" not in str(caught.value)
 
@@ -179,7 +179,7 @@ def test_writers_of_one_attempt_share_a_folder_and_sweep_only_what_is_older(tmp_
 def test_a_share_that_does_not_fit_takes_the_whole_attempt_with_it(tmp_path: Path) -> None:
     begun = drafts.begin(tmp_path, Step(5), attempt="3-1")
     (begun / "parameters-1.safetensors").mkdir()  # in the way
-    with pytest.raises(CheckpointError, match=r"cannot save step 5 .* saved before are intact"):
+    with pytest.raises(CheckpointError, match="cannot save step 5 in "):
         drafts.write_share(snapshot(5), tmp_path, "3-1", 1)
     assert names(tmp_path) == set()
 

@@ -18,8 +18,18 @@ from console.cli.progress.json_lines import JsonLines
 from console.cli.progress.live import Live
 from console.cli.progress.output import Output
 from console.cli.progress.plain import Plain
+from console.cli.progress.repeats import AGAIN_AFTER_SECONDS
 from console.cli.progress.status import line_of_width
-from runtime.events import Envelope, EvaluationFinished, RunFinished, RunState, SampleGenerated, fold_all
+from runtime.events import (
+    CheckpointFailed,
+    CheckpointWritten,
+    Envelope,
+    EvaluationFinished,
+    RunFinished,
+    RunState,
+    SampleGenerated,
+    fold_all,
+)
 from runtime.events.codec import envelope_from_json
 from runtime.ids import Step
 from tests.unit.console.scenario import COMMAND, commit, enveloped, sample, shown, started, story, troubled
@@ -298,3 +308,26 @@ def test_importing_the_progress_loads_neither_rich_nor_trio_nor_mlx() -> None:
     command = [sys.executable, "-P", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_failing_checkpoint_is_said_once_until_it_changes_heals_or_a_while_has_passed() -> None:
+    def full(step: int, free: str = "3.1 MB") -> CheckpointFailed:
+        return CheckpointFailed(Step(step), f"cannot save step {step} in runs: the disk is full ({free} free)")
+
+    stream = io.StringIO()
+    story = [
+        (0, started(last_step=100)),
+        (1, full(5)),
+        (1, full(10, "2.9 MB")),
+        (1, CheckpointFailed(Step(15), "the disk reports an input/output error")),
+        (1, full(20)),
+        (1, CheckpointWritten(Step(25), "checkpoints/step-00000025", 1, 0.1)),
+        (1, full(30)),
+        (AGAIN_AFTER_SECONDS - 1, full(35)),
+        (1, full(40)),
+    ]
+    shown(Plain(stream), story)
+    said = [
+        line.split("checkpoint of step ")[1].split()[0] for line in stream.getvalue().splitlines() if "failed" in line
+    ]
+    assert said == ["5", "15", "20", "30", "40"]
