@@ -18,7 +18,6 @@ import signal
 import statistics
 import tempfile
 import threading
-import time
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from runtime.events import ShardsMoved, StepCommitted
 from runtime.ids import Rank, Step
 from tests.benchmarks.bare_loop import GUARD_SECONDS, LONG_ENOUGH_TO_COMPILE, ONE_BLAS_THREAD, write_config
 from tests.support.run_process import RunProcess
+from tests.support.waiting import let_pass
 
 WARM_UP, QUIET, ADAPTING, COUNTED = 10, 40, 20, 40
 """Steps: not counted; quiet ones; throttled ones until the bar counts; throttled ones that are compared."""
@@ -72,9 +72,9 @@ def throttled(pid: int) -> Iterator[None]:
     def pace() -> None:
         while not over.is_set():
             os.kill(pid, signal.SIGSTOP)
-            time.sleep(SLICE_SECONDS)
+            let_pass(SLICE_SECONDS)
             os.kill(pid, signal.SIGCONT)
-            time.sleep(SLICE_SECONDS)
+            let_pass(SLICE_SECONDS)
 
     thread = threading.Thread(target=pace)
     thread.start()
