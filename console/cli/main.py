@@ -17,7 +17,7 @@ from runtime.errors import UsageError
 COMMANDS = {
     "run": "train as a configuration says: supervised, headless, resumed after an interruption",
     "config": "make, check or show a configuration",
-    "checkpoints": "list, verify or export the checkpoints of a run",
+    "checkpoints": "list, verify, export or prune the checkpoints of a run",
     "audit": "prove from a run's journal that every sample was trained on exactly once",
     "doctor": "look at this machine: Python, MLX, BLAS and its speed, memory",
 }

@@ -11,4 +11,5 @@ roots      python -m tests.chaos.roots    the root itself killed or interrupted,
 mixed      python -m tests.chaos.mixed    mixed faults, against a quiet run and against restarting everything
            (mixture: what befalls whom; hand: deals it; links, disk: how; ordeal: the runs; aftermath, goodput: figures)
 checkpoints  python -m tests.chaos.checkpoints  flipped bits, writers killed at any byte, full disks (damage: the rest)
+resumes    python -m tests.chaos.resumes  a run continued by 4, 3, 1 and 2 workers, against one worker's
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.disturbed import report_on, settings
+from tests.chaos.resumes import resumed
 from tests.chaos.roots import killed_roots, random_moments
 from tests.chaos.script import Kind, random_script
 
@@ -48,3 +49,12 @@ def test_ten_roots_leave_nobody_and_nothing_is_lost(tmp_path: Path, number: sign
     outcome = killed_roots(tmp_path, random_moments(5, 10), number)
     print(outcome)
     assert outcome.held
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_run_continued_by_other_numbers_of_workers_is_the_run_of_one_worker(
+    tmp_path: Path, deterministic: bool
+) -> None:
+    report = resumed(tmp_path, (4, 3, 1, 2), steps=40, deterministic=deterministic, width=64)
+    print(report)
+    assert report.held

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _Parser = TypeVar("_Parser", bound=argparse.ArgumentParser)
 
-HELP = "list, verify or export the checkpoints of a run"
+HELP = "list, verify, export or prune the checkpoints of a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     prune.set_defaults(act=_prune)
     prune.add_argument(
-        "--keep-last", type=int, metavar="N", help="how many of the newest stay (default: the run's rule)"
-    )
+        "--keep", "--keep-last", dest="keep", type=int, metavar="N",
+        help="how many of the newest stay (default: the run's rule)",
+    )  # fmt: skip
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
 
 
@@ -160,8 +162,8 @@ def _prune(args: argparse.Namespace) -> int:
     from runtime.checkpoint.retention import prune
     from runtime.errors import CheckpointError, UsageError
 
-    if args.keep_last is not None and args.keep_last < 1:
-        raise UsageError(f"--keep-last {args.keep_last}: at least the newest one stays; say 1 or more")
+    if args.keep is not None and args.keep < 1:
+        raise UsageError(f"--keep {args.keep}: at least the newest one stays; say 1 or more")
     newest = _some_folders(args.run)[0]
     try:
         verify(newest)
@@ -171,8 +173,8 @@ def _prune(args: argparse.Namespace) -> int:
             "which sets it aside, and prune then"
         ) from error
     keeping = _rule(args.run)
-    if args.keep_last is not None:
-        keeping = replace(keeping, keep_last=args.keep_last)
+    if args.keep is not None:
+        keeping = replace(keeping, keep_last=args.keep)
     removed: list[dict[str, Any]] = []
 
     def note(step: Step, folder: Path) -> None:
@@ -181,12 +183,31 @@ def _prune(args: argparse.Namespace) -> int:
             print(f"{folder}: {'would be deleted' if args.dry_run else 'deleted'}")
 
     try:
-        prune(newest.parent, keeping, on_removed=note, dry_run=args.dry_run)
+        with nullcontext() if args.dry_run else _owned(args.run):
+            prune(newest.parent, keeping, on_removed=note, dry_run=args.dry_run)
     except OSError as error:
         raise CheckpointError(f"not everything could be deleted: {explain(error, newest.parent)}") from error
     if args.json:
         _print_json({"dry_run": args.dry_run, "removed": removed})
     return 0
+
+
+@contextmanager
+def _owned(run_folder: Path) -> Iterator[None]:
+    """Hold the run's lock: nobody goes on from what is being deleted. Raises CheckpointError if a run is alive."""
+    from runtime.app.run_lock import RunFolderInUse, RunLock
+    from runtime.errors import CheckpointError
+
+    try:
+        lock = RunLock.take(run_folder, "", f"mlx-distributed checkpoints prune {run_folder}")
+    except RunFolderInUse as in_use:
+        raise CheckpointError(
+            f"{in_use}; nothing was deleted: a live run deletes old checkpoints itself, by checkpoint.keep_last"
+        ) from in_use
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _rule(run_folder: Path) -> Keeping:

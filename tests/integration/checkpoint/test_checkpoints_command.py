@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from console.cli import main
+from runtime.app.run_lock import RunLock
 from runtime.checkpoint.draft import write_checkpoint
 from runtime.checkpoint.manifest import MANIFEST_NAME
 from tests.unit.checkpoint.worlds import PROVENANCE, save, snapshot
@@ -214,9 +216,9 @@ def test_prune_follows_the_rule_of_the_run(run: Path, command) -> None:
 
 
 def test_prune_with_another_number(run: Path, command) -> None:
-    code, out, _ = command("prune", run, "--keep-last", 1)
+    code, out, _ = command("prune", run, "--keep", 1)
     assert (code, out) == (0, f"{step_folder(run, 2)}: deleted\n")
-    code, _, err = command("prune", run, "--keep-last", 0)
+    code, _, err = command("prune", run, "--keep", 0)
     assert code == 2
     assert "at least the newest one stays" in err
 
@@ -227,6 +229,21 @@ def test_prune_deletes_nothing_while_the_newest_is_broken(run: Path, command) ->
     assert (code, out) == (1, "")
     assert "nothing was deleted" in err
     assert step_folder(run, 2).exists()
+
+
+def test_prune_leaves_the_folder_of_a_live_run_alone(run: Path, command) -> None:
+    lock = RunLock.take(run, "run-id", "mlx-distributed run quickstart.toml")
+    try:
+        code, out, err = command("prune", run, "--keep", 1)
+        assert command("prune", run, "--keep", 1, "--dry-run")[1] == f"{step_folder(run, 2)}: would be deleted\n"
+    finally:
+        lock.release()
+    assert (code, out) == (1, "")
+    assert f"is in use by process {os.getpid()}" in err
+    assert "nothing was deleted: a live run deletes old checkpoints itself" in err
+    assert step_folder(run, 2).exists()
+    assert command("prune", run, "--keep", 1)[0] == 0
+    RunLock.take(run, "run-id", "the next run finds it free").release()
 
 
 def test_prune_says_what_could_not_be_deleted(run: Path, command) -> None:

@@ -291,7 +291,22 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_refused_with_the_differen
         check_fits(checkpoint, architecture=architecture, shapes=shapes, optimizer=optimizer)
 
 
-def test_a_committed_checkpoint_of_format_1_is_read_for_ever() -> None:
+def test_a_run_s_checkpoint_of_format_1_is_read_for_ever() -> None:
+    """The fourth step of a real run of one worker, as commit 92b874e left it on disk: one file for each role."""
+    folder = OLD / "step-00000004"
+    manifest = verify(folder)
+    assert [file.name for file in manifest.files] == ["parameters.safetensors", "optimizer.safetensors"]
+    assert manifest.parameter_hash == "fd42e17a27fea697531c274054b2dd52"
+    assert (manifest.provenance.run, manifest.provenance.ranks) == ("tiny", (0,))
+    loaded = load(folder)
+    assert (loaded.step, loaded.cursor) == (4, 64)
+    assert loaded.counters == {"applied": 4, "tokens": 253, "generation": 1, "skipped": 0}
+    assert parameter_hash(loaded.parameters) == manifest.parameter_hash
+    assert parameter_hash(loaded.optimizer) == "6044767bd7a73b87aab73fc2861d2f90"
+    assert {name[:2] for name in loaded.optimizer} == {"m.", "v."}
+
+
+def test_a_committed_checkpoint_of_format_1_in_several_pieces_is_read_for_ever() -> None:
     """Written once by the first version of this program; if this test fails, users lose their checkpoints."""
     folder = OLD / "step-00000007"
     manifest = verify(folder)
