@@ -31,6 +31,8 @@ class StepOrder:
     """owners[shard] = the rank that computes that logical shard."""
     receivers: tuple[Rank, ...]
     """Every rank that gets the summed gradient: the owners, and newcomers that are catching up."""
+    verify: bool = False
+    """Each owner votes with the hash of the parameters that it computed from."""
 
     def shards_of(self, rank: Rank) -> tuple[ShardId, ...]:
         """The logical shards that `rank` computes, ascending."""

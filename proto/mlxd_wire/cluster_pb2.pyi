@@ -523,10 +523,12 @@ class StepWork(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     OWNERS_FIELD_NUMBER: _builtins.int
     RECEIVERS_FIELD_NUMBER: _builtins.int
+    VERIFY_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     cursor: _builtins.int
     samples: _builtins.int
+    verify: _builtins.bool
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -540,10 +542,11 @@ class StepWork(_message.Message):
         samples: _builtins.int = ...,
         owners: _abc.Iterable[_builtins.int] | None = ...,
         receivers: _abc.Iterable[_builtins.int] | None = ...,
+        verify: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "step", b"step", "verify", b"verify"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

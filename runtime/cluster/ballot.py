@@ -63,6 +63,11 @@ class Ballot:
         """Whether every contributor has voted: the step may commit."""
         return set(self.votes) == set(self.order.contributors)
 
+    @property
+    def hashes(self) -> dict[Rank, str]:
+        """What each voter computed from, where that was asked."""
+        return {rank: vote.parameter_hash for rank, vote in self.votes.items() if vote.parameter_hash}
+
     def count(self) -> Count:
         """Add the votes up. Call it on a complete ballot only."""
         votes = [self.votes[rank] for rank in sorted(self.votes)]

@@ -1,7 +1,7 @@
 """The coordinator's book: everything that it knows of the run, and how it speaks of it. It decides nothing.
 
 The decisions are functions of the book and of the time, one module for each: `gathering`, `boundary`, `outcome`,
-`ending`. Each returns the `Next` that follows from it, if any; `core` takes them one after another.
+`drift`, `ending`. Each returns the `Next` that follows from it, if any; `core` takes them one after another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runtime.cluster.membership import Membership, Role
 from runtime.cluster.messages import EvaluateWork, RestorePoint, ToWorker, Work
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.saves import Saves
-from runtime.cluster.signals import Action, Phase, Position, Publish, Send
+from runtime.cluster.signals import Action, Close, Phase, Position, Publish, Send
 from runtime.cluster.timers import Timers
 from runtime.ids import Generation, Step
 
@@ -56,6 +56,13 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class RollBack:
+    """Nobody's state can be believed: go back to the newest one on disk."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Closing:
     """Nothing is left to do but to save."""
 
@@ -68,7 +75,7 @@ class End:
     reason: str
 
 
-Next: TypeAlias = Gathered | GoOn | Boundary | Again | Pause | Closing | End
+Next: TypeAlias = Gathered | GoOn | Boundary | Again | Pause | RollBack | Closing | End
 
 
 class Book:
@@ -81,6 +88,8 @@ class Book:
         self.plan, self.rate_of, self.announce = plan, rate_of, announce
         self.saves = Saves([point])
         self.at = after or Position(point.step, point.cursor, dict(point.counters))
+        self.verified_at = point.step
+        """The last step whose replicas were compared and found equal."""
         self.successor = after is not None or generation > 0
         self.phase = Phase.GATHERING
         self.roster = Membership(Generation(generation))
@@ -129,6 +138,13 @@ class Book:
         order = replace(roster.order(at, work, save), metrics=metrics)
         for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
             self.send(entry.session, order)
+
+    def restart_newcomers(self, reason: str) -> None:
+        """Whoever is catching up joins anew, and must not be believed: what it has by now may be of no use."""
+        for entry in self.roster.with_role(Role.CATCHING_UP):
+            self.roster.distrust(entry)
+            self.out.append(Close(entry.session))
+            self.take_out(entry.session, reason)
 
     def take_out(self, session: int, reason: str) -> Role | None:
         """A session ended: its worker is no member any more. Returns what it was; None when it was replaced already."""

@@ -49,7 +49,11 @@ def divided(book: Book) -> tuple[Rank, ...]:
 def open_step(book: Book, owners: tuple[Rank, ...], now: float, *, repeated: bool = False) -> None:
     """Order the step after `at`, with these owners of its shards; `repeated` if it had others before."""
     samples = book.plan.batch_at(book.at.cursor, book.roster.samples_in_epoch)
-    order = book.roster.step_order(book.at, samples, owners)
+    compare = book.plan.verify_every > 0 and len(set(owners)) > 1
+    verify = compare and (
+        book.plan.verify_due(Step(book.at.step + 1)) or book.saves.may_begin
+    )  # what is saved is right
+    order = book.roster.step_order(book.at, samples, owners, verify=verify)
     book.phase, book.ballot = Phase.STEPPING, Ballot(order, repeated)
     book.order(StepWork(order), now)
 

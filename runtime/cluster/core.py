@@ -9,17 +9,17 @@ published before anybody is told, so that the journal never knows less than a wo
                      ^               |
                      `--- PAUSED <---'   fewer than min_workers are left
 
-What is known is in the `book`; what is decided is in `gathering`, `boundary`, `outcome` and `ending`. Here is what
-leads to what.
+What is known is in the `book`; what is decided is in `gathering`, `boundary`, `outcome`, `drift` and `ending`. Here is
+what leads to what.
 """
 
 from __future__ import annotations
 
 from runtime.cluster.ballot import RateOf
-from runtime.cluster.book import Again, Announce, Book, Boundary, Closing, End, Gathered, GoOn, Next, Pause
+from runtime.cluster.book import Again, Announce, Book, Boundary, Closing, End, Gathered, GoOn, Next, Pause, RollBack
 from runtime.cluster.boundary import again, boundary, exchange_failed, retry
 from runtime.cluster.ending import close, finish, give_up, stop
-from runtime.cluster.gathering import entered, gathered, go_on, holding, left, pause
+from runtime.cluster.gathering import entered, gathered, go_on, holding, left, pause, roll_back
 from runtime.cluster.membership import Entry, Membership
 from runtime.cluster.messages import (
     CheckpointDone,
@@ -157,6 +157,8 @@ class Core:
                     then = again(book, why, now)
                 case Pause(reason):
                     then = pause(book, reason, now)
+                case RollBack(reason):
+                    then = roll_back(book, reason)
                 case Closing():
                     then = close(book, now)
                 case End(outcome, reason):

@@ -9,7 +9,7 @@ from runtime.cluster.book import Again, Book, Boundary, Closing, Gathered, GoOn,
 from runtime.cluster.membership import Entry, Role
 from runtime.cluster.messages import Holding, Join, Rest, Restore
 from runtime.cluster.recovery import agree
-from runtime.cluster.signals import ROLLED_BACK, Close, Phase
+from runtime.cluster.signals import ROLLED_BACK, Close, Phase, Position
 
 
 def entered(book: Book, session: int, join: Join, now: float) -> Next | None:
@@ -54,11 +54,7 @@ def gathered(book: Book) -> Next | None:
         return None
     book.timers.cancel("wait")
     agreement = agree(entries, book.at, book.saves.newest)
-    before, book.at = book.at.step, agreement.position
-    if book.at.step < before:
-        book.at.counters[ROLLED_BACK] = book.roster.generation
-        book.saves.forget_after(book.at.step)
-        book.publish(facts.RolledBack(before, book.at.step, "no living worker holds the newer state"))
+    _back_to(book, agreement.position, "no living worker holds the newer state")
     if not book.successor:
         book.at.counters.pop(ROLLED_BACK, None)  # of an earlier run, whose generations are over
         book.publish(book.announce(book.at, book.last, book.roster.samples_in_epoch))
@@ -67,12 +63,37 @@ def gathered(book: Book) -> Next | None:
         for entry in agreement.ready:
             entry.role = Role.ACTIVE
         return Boundary()
-    book.phase = Phase.RESTORING
-    at = book.at
-    for entry in entries:
+    _restore(book)
+    return None
+
+
+def roll_back(book: Book, reason: str) -> Next | None:
+    """Everybody goes back to the newest checkpoint, in a generation of its own."""
+    book.ballot = book.evaluation = None
+    book.timers.cancel("retry")
+    book.restart_newcomers(reason)
+    point = book.saves.newest
+    _back_to(book, Position(point.step, point.cursor, dict(point.counters)), reason)
+    book.verified_at = point.step
+    book.roster.members = ()
+    _restore(book)
+    return None
+
+
+def _back_to(book: Book, position: Position, reason: str) -> None:
+    """The committed state is `position`; if that is an older one, what came after it is no part of the run."""
+    before, book.at = book.at.step, position
+    if position.step < before:
+        position.counters[ROLLED_BACK] = book.roster.generation
+        book.saves.forget_after(position.step)
+        book.publish(facts.RolledBack(before, position.step, reason))
+
+
+def _restore(book: Book) -> None:
+    book.phase, at = Phase.RESTORING, book.at
+    for entry in book.roster.with_role(*Role):
         entry.role, entry.holds = Role.CATCHING_UP, -1
         book.send(entry.session, Restore(at.step, at.cursor, at.counters, book.saves.newest.path))
-    return None
 
 
 def restored(book: Book) -> Next | None:
@@ -82,7 +103,7 @@ def restored(book: Book) -> Next | None:
         return Pause("every worker left while restoring")
     if all(entry.holds == book.at.step for entry in entries):
         for entry in entries:
-            entry.role = Role.ACTIVE
+            book.roster.trust(entry)
         return Boundary()
     return None
 
@@ -93,7 +114,7 @@ def holding(book: Book, entry: Entry, message: Holding) -> Next | None:
         entry.holds = message.step
         return restored(book)
     if entry.role is Role.CATCHING_UP and message.step >= book.at.step - 1:
-        entry.role = Role.ACTIVE
+        book.roster.trust(entry)
         book.publish(entry.healed(message))
         if book.phase is Phase.PAUSED:
             return GoOn()

@@ -14,7 +14,7 @@ from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Save, V
 from runtime.cluster.signals import GENERATION, Position
 from runtime.events import GenerationStarted, StateHealed, WorkerJoined, WorkerLost
 from runtime.flow import StepOrder
-from runtime.ids import Generation, Rank, Step
+from runtime.ids import Generation, Incarnation, Rank, Step
 
 
 class Role(Enum):
@@ -80,6 +80,8 @@ class Membership:
     generation: Generation
     entries: dict[Rank, Entry] = field(default_factory=dict)
     newest: dict[Rank, int] = field(default_factory=dict)
+    suspects: set[tuple[Rank, Incarnation]] = field(default_factory=set)
+    """Workers whose state is not to be believed until they have another one, whatever they say that they hold."""
     members: tuple[Member, ...] = ()
     """Who took part in the generation."""
     fingerprint: str = ""
@@ -99,7 +101,8 @@ class Membership:
     def enter(self, session: int, join: Join) -> Entry:
         """Take a worker in. Whoever spoke for its slot before must have left."""
         self.newest[join.rank] = join.incarnation
-        self.entries[join.rank] = entry = Entry(session, join, holds=join.holds)
+        believed = (join.rank, join.incarnation) not in self.suspects
+        self.entries[join.rank] = entry = Entry(session, join, holds=join.holds if believed else -1)
         return entry
 
     def leave(self, session: int) -> Entry | None:
@@ -138,6 +141,17 @@ class Membership:
         for rank, vote in votes.items():
             self.entries[rank].pace.note(vote.computed_positions, vote.compute_seconds)
 
+    def distrust(self, *entries: Entry) -> None:
+        """These hold nothing that is of use: each must get the state anew before it takes part again."""
+        for entry in entries:
+            entry.role, entry.holds, entry.heals_from = Role.WAITING, -1, -1
+            self.suspects.add((entry.rank, entry.join.incarnation))
+
+    def trust(self, entry: Entry) -> None:
+        """It has got a state that everybody shares."""
+        entry.role = Role.ACTIVE
+        self.suspects.discard((entry.rank, entry.join.incarnation))
+
     @property
     def receivers(self) -> tuple[Rank, ...]:
         """Ranks that get the summed gradient."""
@@ -174,9 +188,9 @@ class Membership:
 
     # ---- what the members are told
 
-    def step_order(self, at: Position, samples: int, owners: tuple[Rank, ...]) -> StepOrder:
-        """The step after `at` in this generation: `owners` compute, everybody receives."""
-        return StepOrder(self.generation, Step(at.step + 1), at.cursor, samples, owners, self.receivers)
+    def step_order(self, at: Position, samples: int, owners: tuple[Rank, ...], *, verify: bool = False) -> StepOrder:
+        """The step after `at` in this generation: `owners` compute (and are compared: `verify`), everybody receives."""
+        return StepOrder(self.generation, Step(at.step + 1), at.cursor, samples, owners, self.receivers, verify)
 
     def order(self, at: Position, work: Work, save: Save | None) -> Order:
         """`work` for this generation, with the verdict that led to `at`, and who saves `at` meanwhile."""

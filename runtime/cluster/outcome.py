@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runtime.cluster.ballot import advance, committed_fact
 from runtime.cluster.book import Book, Boundary, Closing, End, Next, Pause
+from runtime.cluster.drift import verified
 from runtime.cluster.membership import Entry
 from runtime.cluster.messages import CheckpointDone, Evaluated, ShardWritten, Vote
 from runtime.cluster.signals import Phase
@@ -15,6 +16,8 @@ def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
     ballot = book.ballot
     if ballot is None or not ballot.cast(entry.rank, vote) or not ballot.complete:
         return None
+    if (then := verified(book, ballot)) is not None:
+        return then
     if not ballot.repeated:
         book.roster.measure(ballot.votes)
     count = ballot.count()

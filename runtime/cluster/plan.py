@@ -35,6 +35,7 @@ class RunPlan:
     stop_on_nonfinite: bool = False
     max_skipped_in_a_row: int = 5
     verify_every: int = 0
+    """Steps between two comparisons of the replicas; 0: never."""
 
     @property
     def shards(self) -> int:
@@ -65,6 +66,10 @@ class RunPlan:
         """How many held-out prompts are answered after `step`."""
         on_cadence = self.answers_every > 0 and step % self.answers_every == 0
         return self.answers if step in (0, last) or on_cadence else 0
+
+    def verify_due(self, step: Step) -> bool:
+        """Whether the replicas are compared while they compute `step`."""
+        return self.verify_every > 0 and step % self.verify_every == 0
 
     def checkpoint_due(self, step: Step, seconds_since_last: float) -> bool:
         """Whether the state after `step` is saved (the state after the last step always is, by other means)."""

@@ -7,14 +7,17 @@ writer that is lost before its share was on disk takes the attempt with it; the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from runtime.cluster.messages import CheckpointDone, RestorePoint, Save, Seal, ShardWritten
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
-from runtime.events import CheckpointFailed, CheckpointWritten
+from runtime.events import CheckpointFailed, CheckpointRejected, CheckpointWritten
 from runtime.ids import Generation, Rank, Step
+
+REMEMBERED = 8
+"""Attempts, and hashes of states, that are remembered: a few more than checkpoints that can be on their way."""
 
 
 @dataclass
@@ -63,7 +66,11 @@ class Saves:
     _ordered: dict[str, RestorePoint] = field(default_factory=dict)
     """By attempt, what was ordered and not reported yet, also by writers that were lost: some finish all the same."""
     _void: set[str] = field(default_factory=set)
-    """Attempts at states that were rolled back."""
+    """Attempts at states that were rolled back, or that a drifted worker had a share in."""
+    _shared: dict[str, tuple[Step, tuple[Rank, ...]]] = field(default_factory=dict)
+    """The newest attempts: of which state, and by whom."""
+    _hashes: dict[Step, str] = field(default_factory=dict)
+    """Parameter hashes of states that most replicas have; of the newest few."""
 
     @property
     def newest(self) -> RestorePoint:
@@ -94,8 +101,28 @@ class Saves:
         self._begun += 1
         save = Save(f"{generation}-{self._begun}", tuple(writers))
         self.attempt, self.wanted, self.since = Attempt(at.step, save), False, now
+        self._shared[save.attempt] = at.step, save.writers
+        for old in list(self._shared)[:-REMEMBERED]:
+            del self._shared[old]
         self._ordered[save.attempt] = RestorePoint(at.step, at.cursor, "", dict(at.counters))
         return save
+
+    def vouch(self, step: Step, parameter_hash: str) -> None:
+        """This is what the state after `step` is: a checkpoint of anything else is none."""
+        self._hashes[step] = parameter_hash
+        for old in sorted(self._hashes)[:-REMEMBERED]:
+            del self._hashes[old]
+
+    def distrust(self, after: Step, writers: Collection[Rank] | None = None) -> None:
+        """States newer than `after` in which one of `writers` (None: anybody) has a share are not to be used."""
+        newer = {attempt: step for attempt, (step, _) in self._shared.items() if step > after}
+        void = {each for each in newer if writers is None or set(writers) & set(self._shared[each][1])}
+        self._void |= void
+        self._ordered = {attempt: point for attempt, point in self._ordered.items() if attempt not in void}
+        steps = {newer[attempt] for attempt in void}
+        self.points = [point for point in self.points if point.step not in steps] or self.points[-1:]
+        if self.attempt is not None and self.attempt.save.attempt in void:
+            self.attempt, self.wanted = None, True
 
     def lost(self, rank: Rank) -> None:
         """A worker is gone: if its share of what is being written is not on disk, a checkpoint is wanted again."""
@@ -121,7 +148,7 @@ class Saves:
             self.attempt, self.wanted = None, True
         return attempt.is_hopeless
 
-    def done(self, done: CheckpointDone) -> CheckpointFailed | CheckpointWritten | None:
+    def done(self, done: CheckpointDone) -> CheckpointFailed | CheckpointRejected | CheckpointWritten | None:
         """A writer's last word on an attempt; returns what the journal says of it.
 
         The failure of an attempt that was given up already is no news; a success is, though what another coordinator
@@ -135,6 +162,12 @@ class Saves:
             return None
         if done.error:
             return CheckpointFailed(done.step, done.error)
+        if self._hashes.get(done.step, done.parameter_hash) != done.parameter_hash:
+            self.wanted = self.wanted or is_current
+            reason = (
+                f"these are not the parameters that the workers had after step {done.step}: one of them had drifted"
+            )
+            return CheckpointRejected(done.path, reason)
         if ordered is not None:
             self.points.append(replace(ordered, path=done.path))
             self.points.sort(key=lambda point: -point.step)

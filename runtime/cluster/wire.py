@@ -236,6 +236,7 @@ def _work(wire: pb.Order) -> Work:
                     samples=step.samples,
                     owners=tuple(map(Rank, step.owners)),
                     receivers=tuple(map(Rank, step.receivers)),
+                    verify=step.verify,
                 )
             )
         case "evaluate":

@@ -10,7 +10,7 @@ bus      numbers facts and hands them to whoever wants to know (trio: import it 
 
 from runtime.events.codec import envelope_from_json, envelope_to_json, from_json, to_json
 from runtime.events.fold import fold, fold_all
-from runtime.events.numerics import MicroBatchHalved, WorkerRetired
+from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
 from runtime.events.run import Outcome, RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -77,6 +77,7 @@ __all__ = [
     "SampleGenerated",
     # numerics
     "MicroBatchHalved",
+    "ReplicaDrifted",
     "WorkerRetired",
     # saving
     "CheckpointStarted",

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from runtime.events import fold_numerics, fold_supervision, fold_training
 from runtime.events.alarms import mend, raise_alarm
-from runtime.events.numerics import MicroBatchHalved, WorkerRetired
+from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
 from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -81,7 +81,7 @@ def _folded(state: RunState, event: _Rest) -> RunState:
             return _saving(state, event)
         case StepAborted() | ShardsMoved() | RolledBack() | EvaluationFinished() | SampleGenerated():
             return _training(state, event)
-        case MicroBatchHalved() | WorkerRetired():
+        case MicroBatchHalved() | ReplicaDrifted() | WorkerRetired():
             return fold_numerics.folded(state, event)
         case UnknownEvent():
             return replace(state, unknown=state.unknown + 1)

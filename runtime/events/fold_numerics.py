@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from runtime.events.alarms import raise_alarm
-from runtime.events.numerics import MicroBatchHalved, WorkerRetired
+from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
 from runtime.events.state import RunState
 
-Fact: TypeAlias = MicroBatchHalved | WorkerRetired
+Fact: TypeAlias = MicroBatchHalved | ReplicaDrifted | WorkerRetired
 
 
 def folded(state: RunState, event: Fact) -> RunState:
@@ -18,6 +18,11 @@ def folded(state: RunState, event: Fact) -> RunState:
             place = f"worker {event.rank}"
             cause = f"out of memory at step {event.step}: {event.rows_before} rows at once became {event.rows}"
             return raise_alarm(state, f"memory {event.rank}", place, cause, fix="lower train.micro_batch_size")
+        case ReplicaDrifted():
+            cause = f"its parameters after step {event.step} are not the others'"
+            fix = "it gets theirs" if event.expected_hash else "nobody knows who is right: back to the last checkpoint"
+            fix += "; if this happens again, test the device's memory"
+            return raise_alarm(state, f"drift {event.rank}", f"worker {event.rank}", cause, fix=fix)
         case WorkerRetired():
             return raise_alarm(
                 state, f"retired {event.rank}", f"worker {event.rank}", event.reason, severity="critical"

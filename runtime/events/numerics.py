@@ -23,6 +23,19 @@ class MicroBatchHalved:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaDrifted:
+    """A worker's parameters are not the others': nothing that it computed from them counts, and it gets theirs."""
+
+    step: Step
+    """The last committed step: the parameters after it were compared."""
+    rank: Rank
+    incarnation: Incarnation
+    parameter_hash: str
+    expected_hash: str
+    """What the majority has; empty when there was none, and everybody goes back to the last checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRetired:
     """A worker left the run for good, and its supervisor does not start it again; the others go on."""
 

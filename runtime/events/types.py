@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from runtime.events.numerics import MicroBatchHalved, WorkerRetired
+from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
 from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -56,7 +56,7 @@ Known: TypeAlias = (
     | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp | SpareReady | SpareLost
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
     | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
-    | MicroBatchHalved | WorkerRetired
+    | MicroBatchHalved | ReplicaDrifted | WorkerRetired
     | CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )  # fmt: skip
 Event: TypeAlias = Known | UnknownEvent

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import trio
+
 from runtime.checkpoint.hashing import parameter_hash
 from runtime.checkpoint.reader import load
 from runtime.checkpoint.shares import Share, StateSizes
@@ -107,7 +109,7 @@ class DeviceEngine:
     async def parameter_hash(self) -> str:
         """See Engine."""
         snapshot = await self.snapshot()
-        return await self._thread.run(parameter_hash, snapshot.parameters)
+        return await trio.to_thread.run_sync(parameter_hash, snapshot.parameters)  # the device is free meanwhile
 
     async def evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
         """See Engine."""

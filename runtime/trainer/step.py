@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
+
+import trio
 
 from runtime.cluster.messages import Vote
-from runtime.flow import StepOrder
+from runtime.errors import Aborted, PeerLost
+from runtime.flow import Array, StepOrder
 from runtime.ids import Rank
 from runtime.trainer.engine import Local, Parts
 
@@ -26,7 +31,10 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
         await engine.add_gradients(local, batch)
         local.compute_seconds += pulse.seconds_in_phase
     pulse.enter(order.step, "exchange")
-    summed = None if alone else await exchange.sum(order, await engine.parts(local))
+    summed, digest = None, ""
+    if not alone:
+        verify = order.verify and rank in order.contributors  # a newcomer has no parameters yet
+        summed, digest = await _with_hash(parts, verify, exchange.sum(order, await engine.parts(local)))
     measured = await engine.measure(local, summed)
     exchange_seconds = pulse.enter(order.step, "vote")
     return Vote(
@@ -41,7 +49,33 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
         useful_tokens=local.useful_tokens,
         computed_positions=local.computed_positions,
         apply_seconds=local.apply_seconds,
+        parameter_hash=digest,
     )
+
+
+async def _with_hash(parts: Parts, wanted: bool, exchange: Coroutine[Any, Any, Array]) -> tuple[Array, str]:
+    """(the sum, the hash of the parameters if it is wanted): one is network, the other a processor's work.
+
+    The hash comes after the gradients, so that it vouches for what they were computed from.
+    """
+    if not wanted:
+        return await exchange, ""
+    digest, summed, failure = "", None, None
+
+    async def take_hash() -> None:
+        nonlocal digest
+        digest = await parts.engine.parameter_hash()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_hash)
+        try:
+            summed = await exchange
+        except (PeerLost, Aborted) as error:  # not out of the nursery, which would make a group of it
+            failure = error
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return summed, digest
 
 
 def without(order: StepOrder, rank: Rank, local: Local) -> StepOrder:

@@ -219,6 +219,7 @@ class Trainer:
                 case Heal() as heal:
                     self._forget()
                     self._order = None
+                    await self._offer_nothing()  # it may have drifted while it was a source
                     tasks.start(self._heal, heal, session)
                 case Restore() as back:
                     await self._restore(back, session)
@@ -305,14 +306,17 @@ class Trainer:
             await self.parts.exchange.offer(tuple(kept.values()))
             self._held = kept  # not before: a session that ends in between must not take it for offered
 
+    async def _offer_nothing(self) -> None:
+        await self.parts.exchange.offer(())
+        self._held = {}
+
     async def _restore(self, order: Restore, session: Session) -> None:
         self.parts.pulse.enter(order.step, "restore")
         started = trio.current_time()
         async with self._applying:
             self._forget()
             self._closed.clear()
-            await self.parts.exchange.offer(())  # a state that was rolled back is nobody's medicine
-            self._held = {}
+            await self._offer_nothing()  # a state that was rolled back is nobody's medicine
             size_bytes = await self.parts.engine.restore(order)
         await session.say(Holding(order.step, trio.current_time() - started, size_bytes))
 

@@ -201,15 +201,26 @@ class Cluster:
             self.detector.beat(worker.rank, worker.incarnation, step, phase, trio.current_time())
         for fault in self.pending:
             if fault.rank == worker.rank and fault.phase == phase and step >= fault.step:
+                if fault.kind == "drift" and not self._has_company(worker):
+                    continue
                 self.pending.remove(fault)
                 self.struck[fault.kind] += 1
-                if fault.kind == "hang":
+                if fault.kind == "drift":
+                    assert worker.engine is not None
+                    worker.engine.drift()
+                elif fault.kind == "hang":
                     worker.hung = True
                 elif fault.kind == "sever in phase":
                     self.network.sever(worker.name, COORDINATOR)
                 else:
                     worker.kill()
                 return
+
+    def _has_company(self, worker: Worker) -> bool:
+        """Whether somebody is there who can tell that this worker has drifted."""
+        ballot = self.desk.core.book.ballot if self.desk is not None and self.desk.alive else None
+        contributors = ballot.order.contributors if ballot is not None else ()
+        return worker.rank in contributors and len(contributors) > 1
 
     def committing(self, desk: Desk, step: int) -> None:
         """A commit was just decided, and nobody was told yet."""

@@ -28,6 +28,10 @@ RESTORE_SECONDS = 0.3
 EVALUATE_SECONDS = 0.15
 
 
+DRIFTED = "~"
+"""First letter of the digest of parameters that are nobody else's."""
+
+
 def digest_of(*words: object) -> str:
     """A short hash of anything that prints itself."""
     return hashlib.blake2b(repr(words).encode(), digest_size=8).hexdigest()
@@ -59,8 +63,9 @@ def gradient_of(parts: Iterable[Part], *, deterministic: bool) -> str:
 
 
 def updated(digest: str, gradient: str, tokens: int, learning_rate: float, update: int) -> str:
-    """The parameters after an applied step."""
-    return digest_of(digest, gradient, tokens, learning_rate, update)
+    """The parameters after an applied step. What has drifted stays so."""
+    mark = DRIFTED if digest.startswith(DRIFTED) else ""
+    return mark + digest_of(digest, gradient, tokens, learning_rate, update)
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,11 @@ class VirtualEngine:
         self.state = None
         self.prepared.clear()
 
+    def drift(self) -> None:
+        """A bit of the parameters flips."""
+        if self.state is not None:
+            self.state = replace(self.state, digest=DRIFTED + self.state.digest)
+
     async def restore(self, order: Restore) -> int:
         await self.host.busy(RESTORE_SECONDS)
         found = self.host.load(order.path) if order.path else State(Step(0), Cursor(0), {}, INITIAL)
@@ -137,7 +147,7 @@ class VirtualEngine:
         self._now_holds(State(snapshot.step, snapshot.cursor, snapshot.counters, digest), "adopted")
 
     async def add_gradients(self, local: Local, batch: Batch) -> None:
-        await self.host.busy(SHARD_SECONDS * len(batch.shards))
+        await self.host.busy(SHARD_SECONDS * len(batch.shards) / self.history.speed(self.host.rank, batch.step))
         gradients: dict[int, str] = dict(local.gradients or {})
         for shard in batch.shards:
             ids = batch.sample_ids[shard]

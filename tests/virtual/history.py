@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from runtime.cluster.plan import RunPlan
@@ -12,7 +12,7 @@ from runtime.rpc.faults import FaultRates
 PHASES = ("feed", "compute", "exchange", "vote", "apply", "restore", "evaluate", "idle")
 FAULT_KINDS = frozenset({
     "kill worker", "kill worker in phase", "kill coordinator", "kill coordinator at commit", "sever session",
-    "sever in phase", "flap link", "cut link", "isolate", "replace isolated", "hang",
+    "sever in phase", "flap link", "cut link", "isolate", "replace isolated", "hang", "drift",
 })  # fmt: skip
 SAMPLES_IN_EPOCH = 1000
 FAULTS_END_SECONDS = 12.0
@@ -56,6 +56,13 @@ class History:
     rates: FaultRates = field(default_factory=FaultRates)
     faults: tuple[Fault, ...] = ()
     stop_at: float = -1.0
+    verify_every: int = 0
+    speeds: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    """Speeds of the ranks that are not usual: of each third of the run's steps."""
+
+    def speed(self, rank: int, step: int) -> float:
+        """How fast the device of `rank` computes `step`; the usual is 1."""
+        return self.speeds[rank][min(2, 3 * step // (self.steps + 1))] if rank in self.speeds else 1.0
 
     @property
     def plan(self) -> RunPlan:
@@ -72,6 +79,7 @@ class History:
             evaluate=self.evaluate_every > 0,
             evaluate_every=self.evaluate_every,
             answers=2,
+            verify_every=self.verify_every,
         )
 
     def script(self) -> str:
@@ -81,7 +89,8 @@ class History:
             f"in {self.shards} shards, checkpoint every {self.checkpoint_every}, evaluate every {self.evaluate_every}, "
             f"{'deterministic' if self.deterministic else 'sums by rank'}, poison {sorted(self.poison)}, "
             f"failing writes {sorted(self.failing_writes)}, shares of a state {self.shares_of_a_state}, "
-            f"late {dict(self.late)}, stop at {self.stop_at}"
+            f"late {dict(self.late)}, stop at {self.stop_at}, verify every {self.verify_every}, "
+            f"speeds {dict(self.speeds)}"
         )
         return "\n".join([head, f"  rates {self.rates}", *(f"  {fault}" for fault in self.faults)])
 
@@ -97,7 +106,7 @@ def history_of(seed: int) -> History:
     if random.random() < 0.15:
         faults += _lost_vote(random, workers, steps)
     samples = batch * steps
-    return History(
+    history = History(
         seed=seed,
         workers=workers,
         shards=random.choice((2, 4, 8, 16)),
@@ -115,6 +124,34 @@ def history_of(seed: int) -> History:
         faults=tuple(faults),
         stop_at=random.uniform(0, 6) if random.random() < 0.08 else -1.0,
     )
+    return _with_devices(history, Random(-1 - seed))
+
+
+def _with_devices(history: History, random: Random) -> History:
+    """Devices are what they are: some slow for a while, and one that computes on what is not the others' state."""
+    if random.random() < 0.15:
+        ranks = range(history.workers)
+        speeds = dict.fromkeys(ranks, (1.0, 1.0, 1.0))
+        speeds[random.choice(ranks)] = random.choice(((0.5,) * 3, (0.1,) * 3, (1.0, 0.3, 1.0), (1.0, 1.0, 0.25)))
+        history = replace(history, speeds=speeds)
+    if random.random() < 0.12:
+        return _drifting(history, random)
+    return replace(history, verify_every=random.choice((0, 1, 3)))
+
+
+def _drifting(history: History, random: Random) -> History:
+    """One device drifts; replicas are compared in every step, so that no gradient of its may ever be committed.
+
+    Whoever is alone with it cannot know: so it always has company, and at most one other worker dies."""
+    workers, step = random.choice((2, 3, 3, 4)), random.randint(1, history.steps)
+    faults = [Fault("drift", rank=random.randrange(workers), phase="feed", step=step)]
+    more = [_fault(random, workers, history.steps) for _ in range(6)]
+    harmless = [fault for fault in more if fault.kind.startswith("kill coordinator")]
+    deadly = [fault for fault in more if fault.kind in ("kill worker", "kill worker in phase", "sever session")]
+    return replace(
+        history, workers=workers, shards=max(history.shards, 4), late={}, verify_every=1, rates=FaultRates(),
+        min_workers=min(history.min_workers, workers), faults=(*faults, *harmless[:1], *deadly[: workers > 2]),
+    )  # fmt: skip
 
 
 def _rates(random: Random) -> FaultRates:

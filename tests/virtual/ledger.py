@@ -6,6 +6,7 @@ I3  steps and generations are monotone; nothing is committed by a generation, or
 I4  in the end all living members hold the same parameters, and the last state is on disk
 I5  the run ends, once faults have
 I6  nothing is left: no task, no open call, no peer
+I7  nothing comes of parameters that have drifted: no commit, no restored checkpoint
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from runtime.cluster.signals import Finished, Position
 from runtime.errors import PeerLost
 from runtime.ids import Cursor, Step
 from tests.virtual.engine import (
+    DRIFTED,
     INITIAL,
     Part,
     State,
@@ -129,7 +131,8 @@ class Ledger:
             case Finished() as end:
                 self.outcome = end
             case facts.CheckpointWritten(step=step, parameter_hash=digest):
-                demand((step, digest) in self.ever, f"I1 the checkpoint of step {step} was never committed")
+                known = (step, digest) in self.ever or digest.startswith(DRIFTED)  # I7: but never restored
+                demand(known, f"I1 the checkpoint of step {step} was never committed")
             case _:
                 pass
 
@@ -164,6 +167,10 @@ class Ledger:
 
     def seen(self, who: str, state: State, how: str) -> None:
         """A device holds this state now: it must be one that was committed."""
+        if state.digest.startswith(DRIFTED):  # a newcomer may fetch it, but nothing may come of it
+            if how != "adopted":
+                self._note(Violation(f"I7 {who} {how} a state of step {state.step} that had drifted"))
+            return
         cursor = state.step * self.history.batch
         if (state.step, state.digest) not in self.ever:
             self._note(Violation(f"I1 {who} {how} a state of step {state.step} that was never committed"))

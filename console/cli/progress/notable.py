@@ -18,6 +18,7 @@ from runtime.events import (
     EvaluationFinished,
     GenerationStarted,
     MicroBatchHalved,
+    ReplicaDrifted,
     RestartPlanned,
     RolledBack,
     RunStarted,
@@ -42,7 +43,7 @@ _SAMPLES_A_STEP = 3
 _TAIL_LINES = 12
 _BAD = (
     WorkerLost, WorkerHung, WorkerRetired, ActorExited, SupervisorGaveUp, CheckpointFailed, CheckpointRejected,
-    RolledBack, MicroBatchHalved, Warned,
+    RolledBack, MicroBatchHalved, ReplicaDrifted, Warned,
 )  # fmt: skip
 _GOOD = (CheckpointWritten, EvaluationFinished, StateHealed)
 
@@ -130,6 +131,12 @@ def _micro_batch_halved(event: MicroBatchHalved, state: RunState) -> str:
     return f"worker {event.rank} ran out of memory at step {event.step} ({event.reason}); {rows}, same samples"
 
 
+def _replica_drifted(event: ReplicaDrifted, state: RunState) -> str:
+    then = "it gets theirs" if event.expected_hash else "nobody knows who is right"
+    differs = f"its parameters after step {event.step} are not the others'"
+    return f"worker {event.rank} drifted: {differs} ({event.parameter_hash[:12]}); {then}"
+
+
 def _worker_retired(event: WorkerRetired, state: RunState) -> str:
     return f"worker {event.rank} left for good: {event.reason}"
 
@@ -212,6 +219,7 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     WorkerLost: _worker_lost,
     WorkerHung: _worker_hung,
     MicroBatchHalved: _micro_batch_halved,
+    ReplicaDrifted: _replica_drifted,
     WorkerRetired: _worker_retired,
     GenerationStarted: _generation_started,
     StateHealed: _state_healed,

@@ -186,11 +186,11 @@ class World:
         orders = [each for each in self.told[self.sessions[rank]] if isinstance(each, Order) and each.save is not None]
         return orders[-1]
 
-    def saved(self, rank: int, error: str = "") -> None:
+    def saved(self, rank: int, error: str = "", parameter_hash: str = "good") -> None:
         """The writer of the only share reports the checkpoint that was ordered last."""
         order = self.ordered(rank)
         assert order.save is not None
-        self.say(rank, done_of(order.state, order.save.attempt, error))
+        self.say(rank, done_of(order.state, order.save.attempt, error, parameter_hash))
 
     def shared(self, rank: int, shards: int = 2, *, order: Order | None = None) -> None:
         """A writer reports its share of the checkpoint that was ordered last."""
@@ -199,6 +199,6 @@ class World:
         self.say(rank, ShardWritten(order.state, order.save.attempt, shards, f"files of {rank}"))
 
 
-def done_of(step: int, attempt: str, error: str = "") -> CheckpointDone:
+def done_of(step: int, attempt: str, error: str = "", parameter_hash: str = "good") -> CheckpointDone:
     """A writer's last word on an attempt."""
-    return CheckpointDone(Step(step), "" if error else f"step-{step}", 1, 0.1, "hash", error, attempt)
+    return CheckpointDone(Step(step), "" if error else f"step-{step}", 1, 0.1, parameter_hash, error, attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from console.cli.progress.notable import line_of, tone_of
-from runtime.events import Envelope, Known, MicroBatchHalved, RunState, WorkerRetired, fold
+from runtime.events import Envelope, Known, MicroBatchHalved, ReplicaDrifted, RunState, WorkerRetired, fold
 from runtime.ids import ActorPath, Incarnation, Rank, Step
 
 ONE = Rank(1)
@@ -37,3 +37,17 @@ def test_a_worker_that_left_for_good_is_a_critical_alarm() -> None:
     assert line == "worker 1 left for good: it ran out of memory"
     (alarm,) = state.alarms.values()
     assert alarm.severity == "critical"
+
+
+def test_a_drifted_replica_is_an_alarm_that_says_what_becomes_of_it() -> None:
+    state, line = told(ReplicaDrifted(Step(7), ONE, Incarnation(1), "0123456789abcdef", "fedcba"))
+    assert line == ("worker 1 drifted: its parameters after step 7 are not the others' (0123456789ab); it gets theirs")
+    (alarm,) = state.alarms.values()
+    assert alarm.fix == "it gets theirs; if this happens again, test the device's memory"
+
+
+def test_two_replicas_that_differ_go_back_because_nobody_knows_who_is_right() -> None:
+    state, line = told(ReplicaDrifted(Step(7), ONE, Incarnation(1), "01", ""))
+    assert line.endswith("(01); nobody knows who is right")
+    (alarm,) = state.alarms.values()
+    assert "back to the last checkpoint" in alarm.fix
