@@ -85,11 +85,11 @@ MUTATIONS = (
     Mutation("a newcomer's gradients are forgotten", 6, "trainer.trainer", "while engine.holds >= 0 and (step :=", "while engine.holds >= 0 and self._healed is None and (step :="),
     Mutation("a checkpoint is sealed before all its shares are there", 1, "cluster.saves", "return self.shards > 0 and all(", "return self.shards > 0 and any("),
     Mutation("a share that will never come is waited for", 4, "cluster.saves", "any(rank in self.gone and rank not in self.files for rank in self.sharers)", "False"),
-    Mutation("replicas are never compared", 0, "cluster.drift", "    if not hashes:\n", "    if hashes or not hashes:\n"),
-    Mutation("one of two that differ is believed", 14, "cluster.drift", "if 2 * votes > len(alike):", "if votes:"),
-    Mutation("a drifted worker keeps its place", 0, "cluster.drift", "        roster.distrust(*(roster.entries[rank] for rank in opinion.drifted))\n", ""),
-    Mutation("a drifted worker's shards are counted all the same", 0, "cluster.drift", "return Again(f\"{_names(tuple(opinion.drifted))} drifted from the others\")", "return None"),
-    Mutation("a newcomer is asked for the hash of nothing", 3, "trainer.step", "order.verify and rank in order.contributors", "order.verify"),
+    Mutation("replicas are never compared", 3, "cluster.drift", "    if not hashes:\n", "    if hashes or not hashes:\n"),
+    Mutation("one of two that differ is believed", 50, "cluster.drift", "if 2 * votes > len(alike):", "if votes:"),
+    Mutation("a drifted worker keeps its place", 3, "cluster.drift", "        roster.distrust(*(roster.entries[rank] for rank in opinion.drifted))\n", ""),
+    Mutation("a drifted worker's shards are counted all the same", 3, "cluster.drift", "return Again(f\"{_names(tuple(opinion.drifted))} drifted from the others\")", "return None"),
+    Mutation("a newcomer is asked for the hash of nothing", 6, "trainer.step", "order.verify and rank in order.contributors", "order.verify"),
 )  # fmt: skip
 
 

@@ -124,7 +124,7 @@ def history_of(seed: int) -> History:
         faults=tuple(faults),
         stop_at=random.uniform(0, 6) if random.random() < 0.08 else -1.0,
     )
-    return _with_devices(history, Random(-1 - seed))
+    return _with_devices(history, Random(1_200_036 + seed))
 
 
 def _with_devices(history: History, random: Random) -> History:
