@@ -212,3 +212,17 @@ def test_in_a_pause_what_a_lost_writer_left_undone_is_written_by_the_others() ->
     save = world.ordered(1).save
     assert save is not None
     assert save.writers == (1,)
+
+
+def test_in_a_pause_a_share_that_turns_out_to_be_lost_is_written_by_those_who_are_left() -> None:
+    world = World(replace(SAVES, min_workers=3)).start(0, 1, 2)
+    world.vote()
+    first = world.ordered(0)
+    world.leave(2)
+    assert world.is_in(Phase.PAUSED)
+    assert world.ordered(0) is first  # nobody knows yet whether the third one had a share
+    world.shared(0, shards=3, order=first)
+    save = world.ordered(0).save
+    assert save is not None
+    assert save.writers == (0, 1)
+    assert world.is_in(Phase.PAUSED)
