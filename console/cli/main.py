@@ -18,6 +18,9 @@ COMMANDS = {
     "run": "train as a configuration says: supervised, headless, resumed after an interruption",
     "config": "make, check or show a configuration",
     "checkpoints": "list, verify, export or prune the checkpoints of a run",
+    "status": "where a live run is: step, loss, workers",
+    "stop": "ask a live run to finish its step, write a checkpoint and end",
+    "workers": "add a worker to a live run, or remove one",
     "audit": "prove from a run's journal that every sample was trained on exactly once",
     "doctor": "look at this machine: Python, MLX, BLAS and its speed, memory",
 }

@@ -102,12 +102,17 @@ class ProcessActor:
     """
 
     def __init__(
-        self, spec: ProcessSpec, hooks: FrameHooks | None = None, *, replacement: Replacement | None = None
+        self,
+        spec: ProcessSpec,
+        hooks: FrameHooks | None = None,
+        *,
+        replacement: Replacement | None = None,
+        replaced_from: int = 2,
     ) -> None:
-        """`replacement` may hand out a process that was started ahead, for every incarnation but the first."""
+        """`replacement` may hand out a process that was started ahead, from that incarnation on."""
         self.spec = spec
         self.hooks = hooks or FrameHooks()
-        self._replacement = replacement
+        self._replacement, self._replaced_from = replacement, replaced_from
 
     @property
     def stop_budget_seconds(self) -> float:
@@ -117,7 +122,8 @@ class ProcessActor:
     async def __call__(self, ctx: Context[Order]) -> None:
         """One incarnation of the process; see the class."""
         spec = self.spec
-        child = self._replacement(ctx.incarnation) if self._replacement and ctx.incarnation > 1 else None
+        ahead = self._replacement if ctx.incarnation >= self._replaced_from else None
+        child = ahead(ctx.incarnation) if ahead is not None else None
         if child is None:
             child = await spawn(spec.argv, spec.env, spec.folder, ctx.incarnation)
         await _Run(spec, self.hooks, ctx, child).run()

@@ -114,7 +114,7 @@ async def _run(
     bus.add_sink(showing)
     detector = HangDetector(config.supervision.hang_factor, config.supervision.hang_floor_s)
     root = Root(bus, journal, briefing, detector)
-    tree = root.tree = run_tree(root, config, folder.path, workers)
+    tree = root.tree = run_tree(root, config, folder.path, workers, lambda: showing.state)
     started = trio.current_time()
     for fact in before:
         bus.publish(fact, ActorPath("run"))

@@ -1,12 +1,13 @@
 """The supervision tree of a run, one literal. Everything that may block or crash is a process of its own.
 
-run     one_for_one    journal, watch, coordinator (process), node
+run     one_for_one    journal, watch, spares, control, coordinator (process), node
 node    one_for_one    worker-0, worker-1, ... (processes, each with its own backoff)
 worker  rest_for_one   writer, peer, feeder, trainer            (inside each worker: `worker_tree`)
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from runtime.actors import FatalExit, Order, ProcessActor, ProcessSpec
 from runtime.actors.spare import SpareShelf
 from runtime.actors.spawn import Spawned
 from runtime.app.attendance import Attendance
+from runtime.app.control import Control
+from runtime.app.crew import Crew
 from runtime.app.exits import CANNOT_START, UNRECOVERABLE
 from runtime.app.root import Root
 from runtime.app.words import ASSUME
 from runtime.config.schema import Config
+from runtime.events import RunState
 from runtime.ids import Incarnation
 from runtime.supervision import Backoff, ChildSpec, Restart, Strategy, Supervisor, SupervisorSpec
 
@@ -26,8 +30,13 @@ START_SECONDS = 120.0
 """A process says Hello before it loads anything large; on a busy machine the interpreter itself can take seconds."""
 
 
-def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supervisor:
-    """The tree of a run with `workers` local workers. It ends when the workers' work is done."""
+def run_tree(
+    root: Root, config: Config, run_folder: Path, workers: int, state: Callable[[], RunState] = RunState
+) -> Supervisor:
+    """The tree of a run with `workers` local workers. It ends when the workers' work is done.
+
+    `state` is what the facts add up to, for whoever asks on the control socket.
+    """
     policy = config.supervision
     backoff = Backoff(policy.backoff_s, policy.backoff_factor, policy.backoff_cap_s, policy.jitter)
     limits = partial(
@@ -37,10 +46,20 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
         period_seconds=policy.period_s,
         backoff=backoff,
     )
-    shelf = _spares(root, config, run_folder, workers)
+    attendance = Attendance()
+    root.bus.add_sink(attendance)
+    shelf = _spares(config, run_folder, workers, attendance)
     children = tuple(_worker(root, config, run_folder, rank, workers, shelf) for rank in range(workers))
     node = Supervisor(limits(children, start="together"))
     root.node = node
+    crew = Crew(
+        root,
+        node,
+        attendance,
+        lambda rank, here: _worker(root, config, run_folder, rank, here, shelf, is_added=True),
+        most=min(config.parallel.logical_shards, config.train.global_batch_size),
+        fewest=policy.min_workers,
+    )
     coordinator = ProcessActor(
         ProcessSpec(
             launch.command("runtime.app.coordinator", "--run-folder", str(run_folder)),
@@ -56,6 +75,7 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
                 ChildSpec("journal", root.sync_journal),
                 ChildSpec("watch", root.watch),
                 ChildSpec("spares", shelf),
+                ChildSpec("control", Control(root, crew, state, run_folder)),
                 ChildSpec(
                     "coordinator",
                     coordinator,
@@ -70,18 +90,19 @@ def run_tree(root: Root, config: Config, run_folder: Path, workers: int) -> Supe
     )
 
 
-def _spares(root: Root, config: Config, run_folder: Path, workers: int) -> SpareShelf:
+def _spares(config: Config, run_folder: Path, workers: int, attendance: Attendance) -> SpareShelf:
     """Worker processes without a rank, their imports done."""
     words = ("--rank", "-1", "--run-folder", str(run_folder), "--workers-here", str(workers))
     spec = ProcessSpec(
         launch.command("runtime.app.worker", *words), run_folder / "logs" / "spare.log", env=dict(config.cluster.env)
     )
-    attendance = Attendance()
-    root.bus.add_sink(attendance)
     return SpareShelf(spec, config.supervision.spare, attendance.complete)
 
 
-def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: int, shelf: SpareShelf) -> ChildSpec:
+def _worker(
+    root: Root, config: Config, run_folder: Path, rank: int, workers: int, shelf: SpareShelf, *, is_added: bool = False
+) -> ChildSpec:
+    """`is_added`: to a live run, so that a spare may be its first incarnation."""
     words = ("--rank", str(rank), "--run-folder", str(run_folder), "--workers-here", str(workers))
     spec = ProcessSpec(
         launch.command("runtime.app.worker", *words),
@@ -97,7 +118,8 @@ def _worker(root: Root, config: Config, run_folder: Path, rank: int, workers: in
             spare.orders.put(Order(ASSUME, {"rank": rank, "incarnation": incarnation}))
         return spare
 
-    actor = ProcessActor(spec, root.worker_hooks(rank), replacement=replacement)
+    begin = 1 if is_added else 2  # at the start of a run there are no spares
+    actor = ProcessActor(spec, root.worker_hooks(rank), replacement=replacement, replaced_from=begin)
     return ChildSpec(
         f"worker-{rank}",
         actor,

@@ -30,9 +30,11 @@ from runtime.events.supervision import (
     SpareReady,
     StateHealed,
     SupervisorGaveUp,
+    WorkerAdded,
     WorkerHung,
     WorkerJoined,
     WorkerLost,
+    WorkerRemoved,
 )
 from runtime.events.training import (
     EvaluationFinished,
@@ -63,6 +65,8 @@ __all__ = [
     "SupervisorGaveUp",
     "SpareReady",
     "SpareLost",
+    "WorkerAdded",
+    "WorkerRemoved",
     "WorkerJoined",
     "WorkerLost",
     "WorkerHung",

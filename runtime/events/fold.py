@@ -115,8 +115,8 @@ def _new_session(state: RunState, event: RunStarted) -> RunState:
         sessions=state.sessions + 1,
         stopping="",
         outcome=None,
-        actors={},
-        workers={},
+        actors=state.actors if state.plan is None else {},  # its first session: whoever lives began before this fact
+        workers=state.workers if state.plan is None else {},
         generation=Generation(0),
         members=(),
         spares=frozenset(),

@@ -17,9 +17,11 @@ from runtime.events.supervision import (
     SpareReady,
     StateHealed,
     SupervisorGaveUp,
+    WorkerAdded,
     WorkerHung,
     WorkerJoined,
     WorkerLost,
+    WorkerRemoved,
 )
 from runtime.events.training import ShardsMoved
 from runtime.ids import ActorPath, Rank
@@ -27,7 +29,8 @@ from runtime.ids import ActorPath, Rank
 _ActorFact: TypeAlias = ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
 _WorkerFact: TypeAlias = WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
 _SpareFact: TypeAlias = SpareReady | SpareLost
-Fact: TypeAlias = _ActorFact | _WorkerFact | _SpareFact
+_WishFact: TypeAlias = WorkerAdded | WorkerRemoved
+Fact: TypeAlias = _ActorFact | _WorkerFact | _SpareFact | _WishFact
 
 
 def folded(state: RunState, event: Fact) -> RunState:
@@ -39,6 +42,10 @@ def folded(state: RunState, event: Fact) -> RunState:
             return replace(state, spares=state.spares | {event.pid})
         case SpareLost():
             return replace(state, spares=state.spares - {event.pid})
+        case WorkerAdded():
+            return state  # its process and its joining are facts of their own
+        case WorkerRemoved():
+            return _with_worker(state, replace(_row(state, event.rank), phase="leaving", reason=f"removed: {event.by}"))
         case _:
             return _worker(state, event)
 
@@ -129,6 +136,8 @@ def _joined(state: RunState, event: WorkerJoined) -> RunState:
 
 def _lost(state: RunState, event: WorkerLost) -> RunState:
     row = _row(state, event.rank)
+    if row.phase == "leaving":
+        return _left(state, event.rank)
     row = replace(row, phase="lost", incarnation=event.incarnation, losses=row.losses + 1, reason=event.reason, pid=0)
     row = replace(row, shards=None, positions_per_second=0.0)
     state = replace(
@@ -138,6 +147,13 @@ def _lost(state: RunState, event: WorkerLost) -> RunState:
         marks=state.marks.append(Mark(state.training.step, "lost", f"worker {event.rank}: {event.reason}")),
     )
     return raise_alarm(state, f"worker {event.rank}", f"worker {event.rank}", f"lost: {event.reason}")
+
+
+def _left(state: RunState, rank: Rank) -> RunState:
+    """One that was asked to leave is no loss: nothing of it stays."""
+    workers = {other: row for other, row in state.workers.items() if other != rank}
+    members = tuple(member for member in state.members if member[0] != rank)
+    return mend(replace(state, workers=workers, members=members), f"worker {rank}")
 
 
 def _new_generation(state: RunState, event: GenerationStarted) -> RunState:

@@ -26,7 +26,8 @@ from runtime.ids import ActorPath, Generation, Incarnation, Rank
 
 ActorStatus: TypeAlias = Literal["starting", "ready", "exited", "waiting", "gave_up"]
 """waiting: dead, and a restart is planned."""
-WorkerPhase: TypeAlias = Literal["joined", "training", "hung", "lost"]
+WorkerPhase: TypeAlias = Literal["joined", "training", "hung", "lost", "leaving"]
+"""leaving: somebody asked for it."""
 Severity: TypeAlias = Literal["warning", "critical"]
 Status: TypeAlias = Literal["idle", "starting", "running", "stopping", "done", "failed", "stopped", "gave_up"]
 

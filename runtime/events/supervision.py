@@ -53,6 +53,22 @@ class ActorExited:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerAdded:
+    """Somebody asked for one more worker, and its process is up; it joins at a step boundary."""
+
+    rank: Rank
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRemoved:
+    """Somebody asked for one worker less: it is told to end, and the others take over its part of the step."""
+
+    rank: Rank
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpareReady:
     """A process without a rank has everything loaded, and waits to take the place of a dead worker."""
 

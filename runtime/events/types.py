@@ -28,9 +28,11 @@ from runtime.events.supervision import (
     SpareReady,
     StateHealed,
     SupervisorGaveUp,
+    WorkerAdded,
     WorkerHung,
     WorkerJoined,
     WorkerLost,
+    WorkerRemoved,
 )
 from runtime.events.training import (
     EvaluationFinished,
@@ -54,6 +56,7 @@ class UnknownEvent:
 Known: TypeAlias = (
     RunStarted | StopRequested | RunFinished | Warned
     | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp | SpareReady | SpareLost
+    | WorkerAdded | WorkerRemoved
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
     | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
     | MicroBatchHalved | ReplicaDrifted | WorkerRetired

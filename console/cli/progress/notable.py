@@ -31,9 +31,11 @@ from runtime.events import (
     StopRequested,
     SupervisorGaveUp,
     Warned,
+    WorkerAdded,
     WorkerHung,
     WorkerJoined,
     WorkerLost,
+    WorkerRemoved,
     WorkerRetired,
 )
 
@@ -113,6 +115,14 @@ def _worker_joined(event: WorkerJoined, state: RunState) -> str:
     where = ", ".join(part for part in (event.host, event.device, f"pid {event.pid}" if event.pid else "") if part)
     joined = "joined" if event.incarnation <= 1 else "is back"
     return f"worker {event.rank} {joined}" + (f" ({where})" if where else "")
+
+
+def _worker_added(event: WorkerAdded, state: RunState) -> str:
+    return f"worker {event.rank} was added ({event.by}); it joins at a step boundary"
+
+
+def _worker_removed(event: WorkerRemoved, state: RunState) -> str:
+    return f"worker {event.rank} is removed ({event.by}); the others take over its part"
 
 
 def _worker_lost(event: WorkerLost, state: RunState) -> str:
@@ -215,6 +225,8 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     ActorExited: _actor_exited,
     RestartPlanned: _restart_planned,
     SupervisorGaveUp: _gave_up,
+    WorkerAdded: _worker_added,
+    WorkerRemoved: _worker_removed,
     WorkerJoined: _worker_joined,
     WorkerLost: _worker_lost,
     WorkerHung: _worker_hung,
