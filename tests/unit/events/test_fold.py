@@ -27,8 +27,6 @@ from runtime.events import (
     RunState,
     SampleGenerated,
     ShardsMoved,
-    SpareLost,
-    SpareReady,
     StateHealed,
     StepAborted,
     StepCommitted,
@@ -36,11 +34,9 @@ from runtime.events import (
     SupervisorGaveUp,
     UnknownEvent,
     Warned,
-    WorkerAdded,
     WorkerHung,
     WorkerJoined,
     WorkerLost,
-    WorkerRemoved,
     envelope_from_json,
     envelope_to_json,
     fold,
@@ -192,12 +188,6 @@ def test_an_aborted_step_is_counted_and_nothing_else() -> None:
     assert (state.training.step, state.training.aborted) == (1, 1)
 
 
-def test_the_first_session_keeps_those_who_joined_before_its_plan_was_known() -> None:
-    joined = WorkerJoined(Rank(0), Incarnation(1), Step(0), 77)
-    state = after(ActorReady(WORKER, Incarnation(1), 77), joined, RunStarted("r", 1, Step(1), Step(2), 1, "c"))
-    assert (state.actors[WORKER].pid, state.workers[Rank(0)].pid) == (77, 77)
-
-
 def test_a_resumed_run_forgets_the_living_and_keeps_the_curves() -> None:
     first = after(started(), joined(0), generation(1, (0, 1)), commit(1, 3.0), commit(2, 2.0), commit(3, 1.0))
     again = started(first_step=Step(3), resumed_from="checkpoints/step-00000002", cursor=64)
@@ -268,25 +258,6 @@ def test_a_division_by_speed_is_known_of_each_worker_until_it_is_lost() -> None:
     assert [(row.shards, row.positions_per_second) for row in state.workers.values()] == [(11, 900.0), (5, 450.0)]
     lost = after(WorkerLost(Rank(1), Incarnation(1), "killed"), state=state)
     assert (lost.workers[Rank(0)].shards, lost.workers[Rank(1)].shards) == (11, None)
-
-
-def test_a_worker_that_was_asked_to_leave_is_no_loss_and_no_alarm() -> None:
-    there = (WorkerJoined(Rank(0), Incarnation(1), Step(0)), WorkerJoined(Rank(1), Incarnation(1), Step(0)))
-    members = ((Rank(0), Incarnation(1)), (Rank(1), Incarnation(1)))
-    state = after(*there, GenerationStarted(Generation(1), Step(1), members), WorkerRemoved(Rank(1), "me"))
-    assert state.workers[Rank(1)].phase == "leaving"
-    state = after(WorkerLost(Rank(1), Incarnation(1), "its session ended"), state=state)
-    assert (list(state.workers), state.members, state.workers_lost, dict(state.alarms)) == ([0], members[:1], 0, {})
-    state = after(WorkerAdded(Rank(1), "me"), WorkerJoined(Rank(1), Incarnation(2), Step(0)), state=state)
-    assert state.workers[Rank(1)].phase == "joined"
-
-
-def test_spares_are_known_until_they_get_a_rank_or_die() -> None:
-    state = after(SpareReady(11), SpareReady(12), SpareReady(13))
-    assert state.spares == {11, 12, 13}
-    state = after(SpareLost(12, "killed by SIGKILL"), ActorReady(WORKER, Incarnation(2), 11), state=state)
-    assert state.spares == {13}
-    assert after(RunStarted("r", 1, Step(1), Step(2), 1, "c"), state=state).spares == frozenset()
 
 
 def test_a_hung_worker_is_named_with_its_phase_and_limit() -> None:
