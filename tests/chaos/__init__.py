@@ -12,4 +12,5 @@ mixed      python -m tests.chaos.mixed    mixed faults, against a quiet run and 
            (mixture: what befalls whom; hand: deals it; links, disk: how; ordeal: the runs; aftermath, goodput: figures)
 checkpoints  python -m tests.chaos.checkpoints  flipped bits, writers killed at any byte, full disks (damage: the rest)
 resumes    python -m tests.chaos.resumes  a run continued by 4, 3, 1 and 2 workers, against one worker's
+soak       python -m tests.chaos.soak     hours of it: does anything grow (lives), does it become slower
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,15 @@ class Ordeal:
         return written[-1].parameter_hash if written else ""
 
 
-def endure(folder: Path, blows: Sequence[Blow], tables: Tables) -> Ordeal:
-    """Run without a last step, deal every blow, wait until the run is whole, stop it in order."""
+def endure(
+    folder: Path, blows: Sequence[Blow], tables: Tables, *, watch: Callable[[RunProcess], None] = lambda _: None
+) -> Ordeal:
+    """Run without a last step, deal every blow, wait until the run is whole, stop it in order.
+
+    For a worker that retires (its memory did not suffice for one row) another one is added before the next blow.
+
+    `watch` is called again and again between the blows.
+    """
     with ExitStack() as stack:
         run, disk = _prepared(stack, folder, tables)
         stack.enter_context(run)
@@ -66,9 +73,9 @@ def endure(folder: Path, blows: Sequence[Blow], tables: Tables) -> Ordeal:
         before, first = census(run.alive()), time.time()
         dealt: list[Struck] = []
         for blow in blows:
-            _wait_for(injector, blow, dealt[-1].wall_seconds if dealt else first)
+            _wait_for(injector, blow, dealt[-1].wall_seconds if dealt else first, watch)
             dealt.append(hand.deal(blow))
-        _wait_for(injector, blows[-1], dealt[-1].wall_seconds)
+        _wait_for(injector, blows[-1], dealt[-1].wall_seconds, watch)
         injector.wait_until_whole()
         after, last = census(run.alive()), time.time()
         run.signal_root(signal.SIGINT)
@@ -144,14 +151,20 @@ def _prepared(stack: ExitStack, folder: Path, tables: Tables, steps: int = ENDLE
     return RunProcess(config, folder, name="mixed"), disk
 
 
-def _wait_for(injector: Injector, blow: Blow, since_wall_seconds: float) -> None:
-    _wait_until_wall(since_wall_seconds + blow.gap_seconds)
+def _wait_for(injector: Injector, blow: Blow, since: float, watch: Callable[[RunProcess], None]) -> None:
+    _wait_until_wall(since + blow.gap_seconds, lambda: watch(injector.run))
     injector.follow()
+    for _ in injector.scene.gone:
+        injector.run.order("workers", "add")
     if blow.once_whole:
         injector.wait_until_whole()
 
 
-def _wait_until_wall(moment: float) -> None:
+def _wait_until_wall(moment: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def has_come() -> bool:
+        meanwhile()
+        return time.time() >= moment
+
     wait = moment - time.time()
     if wait > 0:
-        until(lambda: time.time() >= moment, within_seconds=wait + 60, what=lambda: "the clock was set back")
+        until(has_come, within_seconds=wait + 60, what=lambda: "the clock was set back")

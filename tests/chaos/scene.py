@@ -8,6 +8,7 @@ from runtime.events import (
     ActorExited,
     ActorReady,
     Envelope,
+    Event,
     RolledBack,
     RunFinished,
     RunStarted,
@@ -15,8 +16,11 @@ from runtime.events import (
     SpareReady,
     StateHealed,
     StepCommitted,
+    WorkerAdded,
     WorkerJoined,
     WorkerLost,
+    WorkerRemoved,
+    WorkerRetired,
 )
 from runtime.ids import Incarnation, Rank, Step
 from tests.support.run_process import rank_of
@@ -48,6 +52,8 @@ class Scene:
         """Ranks that fetched the state from their peers since they joined last."""
         self.spares: set[int] = set()
         """Process ids of the spares that are ready."""
+        self.gone: set[Rank] = set()
+        """Ranks that have left for good, or were asked to."""
         self.over = False
 
     def take(self, envelope: Envelope) -> None:
@@ -55,24 +61,6 @@ class Scene:
         match envelope.event:
             case RunStarted(workers=workers, first_step=first):
                 self.workers, self.step = workers, Step(first - 1)
-            case ActorReady(path=path, pid=pid, incarnation=incarnation) if pid:
-                self.pids[path] = pid, incarnation
-                self.spares.discard(pid)
-            case SpareReady(pid=pid):
-                self.spares.add(pid)
-            case SpareLost(pid=pid):
-                self.spares.discard(pid)
-            case ActorExited(path=path):
-                self.pids.pop(path, None)
-                gone = rank_of(path)
-                self.taking_part -= self.taking_part if path == COORDINATOR_PATH else {gone}
-            case WorkerJoined(rank=rank, incarnation=incarnation):
-                self.joined[rank] = incarnation
-                self.healed.discard(rank)
-            case StateHealed(rank=rank):
-                self.healed.add(rank)
-            case WorkerLost(rank=rank):
-                self.taking_part.discard(rank)
             case RolledBack(to_step=step):
                 self.step = step
             case StepCommitted(step=step, owners=owners) as committed:
@@ -81,15 +69,50 @@ class Scene:
                 self.taking_part.update(owners)
             case RunFinished():
                 self.over = True
+            case event:
+                self._process(event)
+                self._worker(event)
+
+    def _process(self, event: Event) -> None:
+        match event:
+            case ActorReady(path=path, pid=pid, incarnation=incarnation) if pid:
+                self.pids[path] = pid, incarnation
+                self.spares.discard(pid)
+            case ActorExited(path=path):
+                self.pids.pop(path, None)
+                gone = rank_of(path)
+                self.taking_part -= self.taking_part if path == COORDINATOR_PATH else {gone}
+            case SpareReady(pid=pid):
+                self.spares.add(pid)
+            case SpareLost(pid=pid):
+                self.spares.discard(pid)
+            case _:
+                pass
+
+    def _worker(self, event: Event) -> None:
+        match event:
+            case WorkerAdded(rank=rank):
+                self.gone.discard(rank)
+                self.workers = max(self.workers, rank + 1)
+            case WorkerRetired(rank=rank) | WorkerRemoved(rank=rank):
+                self.gone.add(rank)
+                self.taking_part.discard(rank)
+            case WorkerJoined(rank=rank, incarnation=incarnation):
+                self.joined[rank] = incarnation
+                self.healed.discard(rank)
+            case StateHealed(rank=rank):
+                self.healed.add(rank)
+            case WorkerLost(rank=rank):
+                self.taking_part.discard(rank)
             case _:
                 pass
 
     @property
     def whole(self) -> bool:
         """Whether every worker lives and takes part, and the coordinator is up."""
-        everybody = [None, *map(Rank, range(self.workers))]
-        all_live = all(self.process_of(rank) is not None for rank in everybody)
-        return len(self.taking_part) == self.workers > 0 and all_live
+        everybody = {Rank(rank) for rank in range(self.workers)} - self.gone
+        all_live = all(self.process_of(rank) is not None for rank in (None, *everybody))
+        return bool(everybody) and self.taking_part == everybody and all_live
 
     def process_of(self, rank: Rank | None) -> tuple[int, Incarnation] | None:
         """Process id and incarnation of a worker, or (None) of the coordinator; None while it is down."""

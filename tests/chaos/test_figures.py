@@ -21,8 +21,10 @@ from runtime.events import (
     SpareReady,
     StepAborted,
     StepCommitted,
+    WorkerAdded,
     WorkerJoined,
     WorkerLost,
+    WorkerRetired,
 )
 from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, Step
 from tests.chaos.census import Occupied, census, role_of
@@ -308,3 +310,16 @@ def test_spares_are_there_from_their_word_until_they_get_a_rank_or_die() -> None
     for envelope in journal((4, ready("run/node/worker-0", 7, 2)), (5, SpareLost(8))):
         scene.take(envelope)
     assert scene.spares == {9}
+
+
+def test_who_has_left_for_good_is_not_waited_for_until_somebody_is_added() -> None:
+    scene = Scene()
+    told: list[Event] = [ready("run/coordinator", 1), ready("run/node/worker-0", 2), ready("run/node/worker-1", 3)]
+    for number, event in enumerate([started(), *told, committed(1, 0, 1), WorkerRetired(Rank(1), FIRST, "no memory")]):
+        scene.take(Envelope(number, 0.0, ROOT, event))
+    assert (scene.whole, scene.gone) == (True, {1})
+    scene.take(Envelope(9, 0.0, ROOT, WorkerAdded(Rank(1), "me")))
+    assert not scene.whole
+    for event in (ready("run/node/worker-1", 4, 2), committed(2, 0, 1)):
+        scene.take(Envelope(10, 0.0, ROOT, event))
+    assert scene.whole

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from runtime.events import ActorExited, ActorReady, Envelope, Event, RolledBack, RunStarted, StepCommitted, WorkerLost
@@ -10,9 +12,12 @@ from tests.chaos.aftermath import aftermaths, avoidable_rollbacks, uninvited
 from tests.chaos.goodput import goodput
 from tests.chaos.hand import Struck, Victim
 from tests.chaos.links import End, between, ends_of
+from tests.chaos.lives import Look, lives, look
 from tests.chaos.mixed import possible
 from tests.chaos.mixture import Ailment, Blow, mixture
 from tests.chaos.scene import COORDINATOR_PATH
+from tests.chaos.soak import quarters
+from tests.support.processes import PROC, Seen
 
 WORKER = "run/node/worker-{}"
 
@@ -181,3 +186,33 @@ def test_goodput_counts_what_stays_and_all_the_time() -> None:
 def test_a_run_without_a_commit_has_no_goodput() -> None:
     with pytest.raises(ValueError, match="nothing was committed"):
         goodput([])
+
+
+# ---- what lasts
+
+
+def looked(wall: float, pid: int, mib: float, role: str = "root") -> Look:
+    return Look(wall, pid, role, int(mib * 1024), 30, 4)
+
+
+def test_the_slope_of_a_life_leaves_out_its_warm_up() -> None:
+    growing = [looked(600.0 * n, 7, 50 + n * 2 + (100 if n == 0 else 0)) for n in range(13)]
+    short = [looked(0.0, 8, 10), looked(60.0, 8, 10)]
+    long, brief = lives([*growing, *short], at_least_seconds=0)
+    assert long.mib_per_hour == pytest.approx(12.0)
+    assert (long.pid, long.seconds, brief.mib_per_hour) == (7, 7200.0, None)
+    assert "150 -> 74 MiB (+12.0 MiB/h)" in str(long)
+    assert lives([*growing, *short], at_least_seconds=3600) == [long]
+
+
+def test_this_process_can_be_looked_at_and_a_dead_one_cannot() -> None:
+    alive = Seen(os.getpid(), 1, "python -m runtime.app.coordinator")
+    gone = Seen(2**22 + 1, 1, "python")
+    (found,) = look([alive, gone], 5.0) if PROC.is_dir() else [looked(5.0, os.getpid(), 1, "coordinator")]
+    assert (found.pid, found.role, found.wall_seconds) == (os.getpid(), "coordinator", 5.0)
+    assert found.resident_kib > 0
+
+
+def test_step_times_are_told_by_quarter_of_an_hour() -> None:
+    facts = journal((0.0, committed(1)), (10.0, committed(2)), (899.0, committed(3)), (2000.0, committed(4)))
+    assert [steps for steps, _ in quarters(facts)] == [3, 1]

@@ -137,6 +137,12 @@ class RunProcess:
         os.kill(pid, number)
         return pid
 
+    def order(self, name: str, *words: str) -> str:
+        """What `mlx-distributed NAME <this run> WORDS` prints; raises AssertionError when it fails."""
+        done = subprocess.run([COMMAND, name, self.run_folder, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{done.stderr}\n{self.tail()}"
+        return done.stdout.strip()
+
     def signal_root(self, number: signal.Signals) -> None:
         """Send a signal to the process that the user started."""
         self._process.send_signal(number)
