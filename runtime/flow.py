@@ -33,6 +33,8 @@ class StepOrder:
     """Every rank that gets the summed gradient: the owners, and newcomers that are catching up."""
     verify: bool = False
     """Each owner votes with the hash of the parameters that it computed from."""
+    inspect: bool = False
+    """Whether each contributor also measures its own part, because the sum was bad."""
 
     def shards_of(self, rank: Rank) -> tuple[ShardId, ...]:
         """The logical shards that `rank` computes, ascending."""
@@ -106,6 +108,8 @@ class CommittedStep:
     tokens: int
     loss_sum: float
     grad_norm: float
+    clip_norm: float = 0.0
+    """> 0: the update is clipped to this norm, beside whatever train.max_grad_norm says."""
 
 
 @dataclass(frozen=True)

@@ -292,6 +292,7 @@ class Vote(_message.Message):
     USEFUL_TOKENS_FIELD_NUMBER: _builtins.int
     COMPUTED_POSITIONS_FIELD_NUMBER: _builtins.int
     PARAMETER_HASH_FIELD_NUMBER: _builtins.int
+    OWN_SQUARE_SUM_FIELD_NUMBER: _builtins.int
     APPLY_SECONDS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
@@ -303,6 +304,7 @@ class Vote(_message.Message):
     useful_tokens: _builtins.int
     computed_positions: _builtins.int
     parameter_hash: _builtins.str
+    own_square_sum: _builtins.float
     apply_seconds: _builtins.float
     @_builtins.property
     def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTally]: ...
@@ -320,11 +322,12 @@ class Vote(_message.Message):
         useful_tokens: _builtins.int = ...,
         computed_positions: _builtins.int = ...,
         parameter_hash: _builtins.str = ...,
+        own_square_sum: _builtins.float = ...,
         apply_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_seconds", b"apply_seconds", "compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "parameter_hash", b"parameter_hash", "step", b"step", "tallies", b"tallies", "useful_tokens", b"useful_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_seconds", b"apply_seconds", "compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "own_square_sum", b"own_square_sum", "parameter_hash", b"parameter_hash", "step", b"step", "tallies", b"tallies", "useful_tokens", b"useful_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -524,11 +527,13 @@ class StepWork(_message.Message):
     OWNERS_FIELD_NUMBER: _builtins.int
     RECEIVERS_FIELD_NUMBER: _builtins.int
     VERIFY_FIELD_NUMBER: _builtins.int
+    INSPECT_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     cursor: _builtins.int
     samples: _builtins.int
     verify: _builtins.bool
+    inspect: _builtins.bool
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -543,10 +548,11 @@ class StepWork(_message.Message):
         owners: _abc.Iterable[_builtins.int] | None = ...,
         receivers: _abc.Iterable[_builtins.int] | None = ...,
         verify: _builtins.bool = ...,
+        inspect: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "step", b"step", "verify", b"verify"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "inspect", b"inspect", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "step", b"step", "verify", b"verify"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -608,6 +614,7 @@ class Verdict(_message.Message):
     GRAD_NORM_FIELD_NUMBER: _builtins.int
     LEARNING_RATE_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
+    CLIP_NORM_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     applied: _builtins.bool
     tokens: _builtins.int
@@ -615,6 +622,7 @@ class Verdict(_message.Message):
     grad_norm: _builtins.float
     learning_rate: _builtins.float
     update: _builtins.int
+    clip_norm: _builtins.float
     def __init__(
         self,
         *,
@@ -625,10 +633,11 @@ class Verdict(_message.Message):
         grad_norm: _builtins.float = ...,
         learning_rate: _builtins.float = ...,
         update: _builtins.int = ...,
+        clip_norm: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "grad_norm", b"grad_norm", "learning_rate", b"learning_rate", "loss_sum", b"loss_sum", "step", b"step", "tokens", b"tokens", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied", b"applied", "clip_norm", b"clip_norm", "grad_norm", b"grad_norm", "learning_rate", b"learning_rate", "loss_sum", b"loss_sum", "step", b"step", "tokens", b"tokens", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

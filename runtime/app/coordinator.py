@@ -55,6 +55,7 @@ def plan_of(config: Config, workers: int) -> RunPlan:
         answers=generate.samples,
         answers_every=generate.every,
         stop_on_nonfinite=config.train.nonfinite == "error",
+        spike_zscore=config.train.spike_zscore,
         verify_every=config.sync.verify_every,
     )
 

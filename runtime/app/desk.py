@@ -28,8 +28,10 @@ class Desk:
     def publish(self, fact: Event) -> None:
         """Queue a fact, and in the same frame what a successor must know from it on."""
         match fact:
-            case facts.StepCommitted() | facts.RolledBack():
+            case facts.StepCommitted():
                 reports = {POSITION: position_to_json(self._core.at)}
+            case facts.RolledBack():  # the state may go on with another cursor than the one in its checkpoint
+                reports = {POSITION: position_to_json(self._core.at), POINT: point_to_json(self._core.saves.newest)}
             case facts.CheckpointWritten():
                 reports = {POINT: point_to_json(self._core.saves.newest)}
             case _:

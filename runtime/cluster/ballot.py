@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from runtime.cluster import explosion
 from runtime.cluster.messages import ShardTally, Verdict, Vote
-from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import GENERATION, Position
 from runtime.events import StepCommitted
 from runtime.flow import CommittedStep, StepOrder
@@ -37,6 +37,11 @@ class Count:
     useful_tokens: int
     computed_positions: int
     parameter_hashes: tuple[tuple[Rank, str], ...]
+
+    @property
+    def loss(self) -> float:
+        """Mean over the trained tokens; 0 without any."""
+        return self.loss_sum / self.tokens if self.tokens else 0.0
 
 
 @dataclass
@@ -91,26 +96,7 @@ class Ballot:
         )
 
 
-@dataclass
-class Skips:
-    """Counts steps in a row whose gradient was not finite."""
-
-    plan: RunPlan
-    in_a_row: int = 0
-
-    def judge(self, verdict: Verdict | None) -> str:
-        """After each commit: why the run must end now, or an empty string."""
-        if verdict is None or verdict.committed.applied:
-            self.in_a_row = 0
-            return ""
-        self.in_a_row += 1
-        if not self.plan.stop_on_nonfinite and self.in_a_row < self.plan.max_skipped_in_a_row:
-            return ""
-        times = f" {self.in_a_row} times in a row" if self.in_a_row > 1 else ""
-        return f"the gradient of step {verdict.committed.step} was not finite{times}; lower optim.lr"
-
-
-def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: Step) -> Position:
+def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: Step, zscore: float = 0.0) -> Position:
     """The position after a complete ballot: cursor, counters and the verdict that every member applies."""
     order = ballot.order
     applied = count.finite and count.tokens > 0
@@ -119,9 +105,13 @@ def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: S
         counters[name] = counters.get(name, 0) + more
     counters[GENERATION] = order.generation
     update = int(counters["applied"])
-    committed = CommittedStep(order.step, applied, count.tokens, count.loss_sum, count.grad_norm)
-    verdict = Verdict(committed, rate_of(max(update, 1), last), update)
-    return Position(order.step, Cursor(order.cursor + order.samples), counters, verdict)
+    clip = explosion.clip_of(at.counters, count.grad_norm, zscore)
+    committed = CommittedStep(order.step, applied, count.tokens, count.loss_sum, count.grad_norm, clip.norm)
+    rate = rate_of(max(update, 1), last) * explosion.rate_factor(at.counters, update)
+    counters = explosion.after_step(
+        counters, step=order.step, applied=applied, loss=count.loss, norm=count.grad_norm, zscore=zscore
+    )
+    return Position(order.step, Cursor(order.cursor + order.samples), counters, Verdict(committed, rate, update))
 
 
 def committed_fact(ballot: Ballot, count: Count, at: Position, seconds: float) -> StepCommitted:
@@ -133,7 +123,7 @@ def committed_fact(ballot: Ballot, count: Count, at: Position, seconds: float) -
         cursor=order.cursor,
         samples=order.samples,
         applied=verdict is not None and verdict.committed.applied,
-        loss=count.loss_sum / count.tokens if count.tokens else 0.0,
+        loss=count.loss,
         tokens=count.tokens,
         grad_norm=count.grad_norm,
         learning_rate=verdict.learning_rate if verdict is not None else 0.0,

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from runtime import events as facts
-from runtime.cluster.ballot import Ballot, RateOf, Skips
+from runtime.cluster.ballot import Ballot, RateOf
 from runtime.cluster.division import Division
 from runtime.cluster.evaluation import Evaluation
+from runtime.cluster.explosion import PASSED_OVER, is_calm
+from runtime.cluster.inquiry import Inquiry
 from runtime.cluster.membership import Membership, Role
-from runtime.cluster.messages import EvaluateWork, RestorePoint, ToWorker, Work
+from runtime.cluster.messages import EvaluateWork, RestorePoint, StepWork, ToWorker, Work
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.saves import Saves
 from runtime.cluster.signals import Action, Close, Phase, Position, Publish, Send
@@ -98,14 +100,15 @@ class Book:
         self.evaluation: Evaluation | None = None
         self.evaluated_at, self.metrics = -1, dict[str, float]()
         self.stop_asked, self.step_since = "", 0.0
-        self.skips = Skips(plan)
+        self.inquiry = Inquiry()
         self.timers = Timers()
         self.out: list[Action] = []
 
     @property
     def last(self) -> Step:
         """The step after which the run is done."""
-        return self.plan.last_step(self.roster.samples_in_epoch)
+        passed_over = int(self.at.counters.get(PASSED_OVER, 0))
+        return self.plan.last_step(self.roster.samples_in_epoch, passed_over)
 
     @property
     def enough(self) -> bool:
@@ -131,7 +134,8 @@ class Book:
         """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
         at, roster, save = self.at, self.roster, None
         evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
-        if self.saves.may_begin and roster.active and not evaluating:
+        worth_keeping = is_calm(at.counters) or not isinstance(work, StepWork)  # the end of a run is saved as it is
+        if self.saves.may_begin and roster.active and not evaluating and worth_keeping:
             save = self.saves.begin(at, roster.generation, roster.writers, now)
             self.publish(facts.CheckpointStarted(at.step))
         metrics = self.metrics if self.evaluated_at == at.step else {}

@@ -4,6 +4,7 @@ generation. A death within a step is a boundary of its own: the same step opens 
 from __future__ import annotations
 
 from runtime import events as facts
+from runtime.cluster import explosion, rollback
 from runtime.cluster.ballot import Ballot
 from runtime.cluster.book import Again, Book, Boundary, Closing, Next, Pause
 from runtime.cluster.evaluation import Evaluation
@@ -22,8 +23,12 @@ def boundary(book: Book, now: float) -> Next | None:
     book.timers.cancel("retry")
     if not book.enough:
         return Pause(f"{len(book.roster.active)} of at least {book.plan.min_workers} workers are left")
+    if rollback.due(book, now):
+        return None
     last = book.last
     book.saves.consider(book.plan, book.at.step, now)
+    if explosion.is_first_after_retreat(book.at.counters, book.at.step) and not book.saves.holds(book.at.step):
+        book.saves.wanted = True  # what is on disk does not know which samples were passed over
     evaluate = book.plan.evaluation_due(book.at.step, last) and book.evaluated_at != book.at.step
     if evaluate and not book.stop_asked:
         book.agree("the members changed")
@@ -46,14 +51,16 @@ def divided(book: Book) -> tuple[Rank, ...]:
     return book.division.owners
 
 
-def open_step(book: Book, owners: tuple[Rank, ...], now: float, *, repeated: bool = False) -> None:
+def open_step(
+    book: Book, owners: tuple[Rank, ...], now: float, *, repeated: bool = False, inspect: bool = False
+) -> None:
     """Order the step after `at`, with these owners of its shards; `repeated` if it had others before."""
     samples = book.plan.batch_at(book.at.cursor, book.roster.samples_in_epoch)
     compare = book.plan.verify_every > 0 and len(set(owners)) > 1
     verify = compare and (
         book.plan.verify_due(Step(book.at.step + 1)) or book.saves.may_begin
     )  # what is saved is right
-    order = book.roster.step_order(book.at, samples, owners, verify=verify)
+    order = book.roster.step_order(book.at, samples, owners, verify=verify, inspect=inspect)
     book.phase, book.ballot = Phase.STEPPING, Ballot(order, repeated)
     book.order(StepWork(order), now)
 

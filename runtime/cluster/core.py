@@ -35,6 +35,7 @@ from runtime.cluster.messages import (
 )
 from runtime.cluster.outcome import evaluated, saved, share_written, voted
 from runtime.cluster.plan import RunPlan
+from runtime.cluster.rollback import go_back
 from runtime.cluster.saves import Saves
 from runtime.cluster.signals import Action, Event, Joined, Left, Phase, Position, Said, StopAsked, WakeAt
 
@@ -98,7 +99,7 @@ class Core:
             case StopAsked(by):
                 self._follow(stop(book, by), now)  # a Tick only rings the timers
         while (name := book.timers.due(now)) is not None:
-            self._follow(self._rang(name), now)
+            self._follow(self._rang(name, now), now)
         if book.timers.next is not None:
             book.out.append(WakeAt(book.timers.next))
         return book.out
@@ -133,12 +134,14 @@ class Core:
             case _:
                 return None
 
-    def _rang(self, name: str) -> Next | None:
+    def _rang(self, name: str, now: float) -> Next | None:
         match name:
             case "gather":
                 return gathered(self.book)
             case "retry":
                 return retry()
+            case "roll back":
+                return go_back(self.book, now)
             case _:
                 return give_up(self.book)
 

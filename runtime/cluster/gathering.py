@@ -86,7 +86,7 @@ def _back_to(book: Book, position: Position, reason: str) -> None:
     if position.step < before:
         position.counters[ROLLED_BACK] = book.roster.generation
         book.saves.forget_after(position.step)
-        book.publish(facts.RolledBack(before, position.step, reason))
+        book.publish(facts.RolledBack(before, position.step, reason, position.cursor))
 
 
 def _restore(book: Book) -> None:

@@ -188,9 +188,12 @@ class Membership:
 
     # ---- what the members are told
 
-    def step_order(self, at: Position, samples: int, owners: tuple[Rank, ...], *, verify: bool = False) -> StepOrder:
+    def step_order(
+        self, at: Position, samples: int, owners: tuple[Rank, ...], *, verify: bool = False, inspect: bool = False
+    ) -> StepOrder:
         """The step after `at` in this generation: `owners` compute (and are compared: `verify`), everybody receives."""
-        return StepOrder(self.generation, Step(at.step + 1), at.cursor, samples, owners, self.receivers, verify)
+        head = self.generation, Step(at.step + 1), at.cursor, samples
+        return StepOrder(*head, owners, self.receivers, verify, inspect)
 
     def order(self, at: Position, work: Work, save: Save | None) -> Order:
         """`work` for this generation, with the verdict that led to `at`, and who saves `at` meanwhile."""

@@ -95,6 +95,8 @@ class Vote:
     computed_positions: int
     parameter_hash: str = ""
     """Hash of the parameters before this step, when a drift check is due."""
+    own_square_sum: float = -1.0
+    """Sum of squares of this worker's own part of the gradient; -1 where it was not measured."""
     apply_seconds: float = 0.0
     """How long the update of the step before took to dispatch; it happened within this step's time."""
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from runtime.cluster.ballot import advance, committed_fact
+from runtime import events as facts
+from runtime.cluster import explosion
+from runtime.cluster.ballot import Ballot, Count, advance, committed_fact
 from runtime.cluster.book import Book, Boundary, Closing, End, Next, Pause
+from runtime.cluster.boundary import open_step
 from runtime.cluster.drift import verified
+from runtime.cluster.inquiry import MOST_SUSPICIONS
 from runtime.cluster.membership import Entry
-from runtime.cluster.messages import CheckpointDone, Evaluated, ShardWritten, Vote
+from runtime.cluster.messages import CheckpointDone, Evaluated, Finish, ShardWritten, Vote
 from runtime.cluster.signals import Phase
 from runtime.events import CheckpointFailed
+from runtime.ids import Rank
 
 
 def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
-    """A worker voted; when it was the last one missing, the step commits."""
+    """A worker voted; when it was the last one missing, the step commits, unless its numbers call for an inquiry."""
     ballot = book.ballot
     if ballot is None or not ballot.cast(entry.rank, vote) or not ballot.complete:
         return None
@@ -21,11 +26,51 @@ def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
     if not ballot.repeated:
         book.roster.measure(ballot.votes)
     count = ballot.count()
-    book.at = advance(book.at, ballot, count, book.rate_of, book.last)
+    bad = _what_is_bad(book, count)
+    ask = book.inquiry.follow(ballot, bad, book.roster.active)
+    if ask is not None:
+        book.publish(facts.StepAborted(ballot.order.step, book.roster.generation, ask.why))
+        book.agree(ask.why, again=True)
+        open_step(book, ask.owners, now, repeated=True, inspect=ask.inspect)
+        return None
+    return _commit(book, ballot, count, bad, now)
+
+
+def _what_is_bad(book: Book, count: Count) -> str:
+    """A clause about numbers that a broken device may have made; empty when there are none."""
+    if not count.finite:
+        return "the gradient is not finite"
+    if explosion.is_out_of_proportion(book.at.counters, count.grad_norm, book.plan.spike_zscore):
+        return f"the gradient's norm of {count.grad_norm:.4g} is out of all proportion"
+    return ""
+
+
+def _commit(book: Book, ballot: Ballot, count: Count, bad: str, now: float) -> Next:
+    before, zscore = book.at.counters, book.plan.spike_zscore
+    book.at = advance(book.at, ballot, count, book.rate_of, book.last, zscore)
     book.publish(committed_fact(ballot, count, book.at, now - book.step_since))
-    if failure := book.skips.judge(book.at.verdict):
-        return End("failed", failure)
+    step, clip = book.at.step, explosion.clip_of(before, count.grad_norm, zscore)
+    for found in book.inquiry.found(bad):
+        book.publish(found)
+    if clip.norm:
+        book.publish(facts.GradientClipped(step, count.grad_norm, clip.norm, clip.zscore))
+    if book.plan.stop_on_nonfinite and not explosion.is_calm(book.at.counters):
+        return End("failed", f"the gradient of step {step} was not finite; lower optim.lr")
+    for rank in book.inquiry.convicted:
+        _dismiss(book, rank)
     return Boundary()
+
+
+def _dismiss(book: Book, rank: Rank) -> None:
+    """A worker whose device computes wrong leaves for good, if there are enough others."""
+    entry = book.roster.entries.get(rank)
+    if entry is None or rank not in book.roster.active or len(book.roster.active) <= max(1, book.plan.min_workers):
+        return
+    reason = f"its device computed wrong {MOST_SUSPICIONS} times; have its memory tested before it is used again"
+    book.publish(facts.WorkerRetired(rank, entry.join.incarnation, reason))
+    book.send(entry.session, Finish("evicted", reason))
+    book.take_out(entry.session, "its device computes wrong")
+    del book.inquiry.suspicions[rank]
 
 
 def evaluated(book: Book, entry: Entry, share: Evaluated, now: float) -> Next | None:

@@ -34,6 +34,8 @@ class RunPlan:
     answers_every: int = 0
     stop_on_nonfinite: bool = False
     max_skipped_in_a_row: int = 5
+    spike_zscore: float = 0.0
+    """> 0: norms and losses are judged by statistics, too."""
     verify_every: int = 0
     """Steps between two comparisons of the replicas; 0: never."""
 
@@ -46,10 +48,10 @@ class RunPlan:
         """Samples that the run consumes; None when it is counted in steps."""
         return None if self.steps else math.ceil(self.epochs * samples_in_epoch)
 
-    def last_step(self, samples_in_epoch: int) -> Step:
-        """The step after which the run is done."""
+    def last_step(self, samples_in_epoch: int, passed_over: int = 0) -> Step:
+        """The step after which the run is done, when `passed_over` samples were consumed without a step."""
         total = self.total_samples(samples_in_epoch)
-        return Step(self.steps if total is None else math.ceil(total / self.global_batch_size))
+        return Step(self.steps if total is None else math.ceil((total - passed_over) / self.global_batch_size))
 
     def batch_at(self, cursor: Cursor, samples_in_epoch: int) -> int:
         """Samples of the global batch that begins at `cursor` (the last one of an epoch-counted run may be smaller)."""

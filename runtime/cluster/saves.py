@@ -7,14 +7,14 @@ writer that is lost before its share was on disk takes the attempt with it; the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runtime.cluster.messages import CheckpointDone, RestorePoint, Save, Seal, ShardWritten
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
 from runtime.events import CheckpointFailed, CheckpointRejected, CheckpointWritten
-from runtime.ids import Generation, Rank, Step
+from runtime.ids import Cursor, Generation, Rank, Step
 
 REMEMBERED = 8
 """Attempts, and hashes of states, that are remembered: a few more than checkpoints that can be on their way."""
@@ -173,6 +173,11 @@ class Saves:
             self.points.sort(key=lambda point: -point.step)
             del self.points[4:]
         return CheckpointWritten(done.step, done.path, done.size_bytes, done.seconds, done.parameter_hash)
+
+    def move_newest(self, cursor: Cursor, counters: Mapping[str, float]) -> None:
+        """The run goes on from the newest state with another cursor: whoever restores it from now on does so too."""
+        self.points[0] = replace(self.points[0], cursor=cursor, counters=dict(counters))
+        self.wanted = False  # it was wanted of a state that the run left
 
     def forget_after(self, step: Step) -> None:
         """The run went back to `step`: newer states are no part of it any more, not even when they arrive on disk."""

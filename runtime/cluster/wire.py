@@ -126,6 +126,7 @@ def _vote(wire: pb.Vote) -> Vote:
         useful_tokens=wire.useful_tokens,
         computed_positions=wire.computed_positions,
         parameter_hash=wire.parameter_hash,
+        own_square_sum=wire.own_square_sum,
         apply_seconds=wire.apply_seconds,
     )
 
@@ -208,7 +209,9 @@ def _order(wire: pb.Order) -> Order:
     verdict = None
     if wire.HasField("verdict"):
         said = wire.verdict
-        committed = CommittedStep(Step(said.step), said.applied, said.tokens, said.loss_sum, said.grad_norm)
+        committed = CommittedStep(
+            Step(said.step), said.applied, said.tokens, said.loss_sum, said.grad_norm, said.clip_norm
+        )
         verdict = Verdict(committed, said.learning_rate, said.update)
     return Order(
         generation=Generation(wire.generation),
@@ -237,6 +240,7 @@ def _work(wire: pb.Order) -> Work:
                     owners=tuple(map(Rank, step.owners)),
                     receivers=tuple(map(Rank, step.receivers)),
                     verify=step.verify,
+                    inspect=step.inspect,
                 )
             )
         case "evaluate":

@@ -46,7 +46,6 @@ UNBUILT: Mapping[str, Unbuilt] = {
     ),
     "data.source.format": _only("this data format", "auto", "alpaca"),
     "train.grad_checkpoint": _only("recomputing activations", "none"),
-    "train.spike_zscore": _only("clipping by z-score", 0.0),
     "optim.name": _only("this optimizer", "adamw"),
     "parallel.pipeline": _only("pipeline parallelism", 1),
     "parallel.schedule": _only("choosing a pipeline schedule", "auto"),

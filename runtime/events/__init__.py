@@ -10,7 +10,14 @@ bus      numbers facts and hands them to whoever wants to know (trio: import it 
 
 from runtime.events.codec import envelope_from_json, envelope_to_json, from_json, to_json
 from runtime.events.fold import fold, fold_all
-from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
+from runtime.events.numerics import (
+    DataSuspected,
+    DeviceSuspected,
+    GradientClipped,
+    MicroBatchHalved,
+    ReplicaDrifted,
+    WorkerRetired,
+)
 from runtime.events.run import Outcome, RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -83,6 +90,9 @@ __all__ = [
     "MicroBatchHalved",
     "ReplicaDrifted",
     "WorkerRetired",
+    "GradientClipped",
+    "DeviceSuspected",
+    "DataSuspected",
     # saving
     "CheckpointStarted",
     "CheckpointWritten",

@@ -13,7 +13,14 @@ from typing import TypeAlias
 
 from runtime.events import fold_numerics, fold_supervision, fold_training
 from runtime.events.alarms import mend, raise_alarm
-from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
+from runtime.events.numerics import (
+    DataSuspected,
+    DeviceSuspected,
+    GradientClipped,
+    MicroBatchHalved,
+    ReplicaDrifted,
+    WorkerRetired,
+)
 from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -81,7 +88,14 @@ def _folded(state: RunState, event: _Rest) -> RunState:
             return _saving(state, event)
         case StepAborted() | ShardsMoved() | RolledBack() | EvaluationFinished() | SampleGenerated():
             return _training(state, event)
-        case MicroBatchHalved() | ReplicaDrifted() | WorkerRetired():
+        case (
+            MicroBatchHalved()
+            | ReplicaDrifted()
+            | WorkerRetired()
+            | GradientClipped()
+            | DeviceSuspected()
+            | DataSuspected()
+        ):
             return fold_numerics.folded(state, event)
         case UnknownEvent():
             return replace(state, unknown=state.unknown + 1)
@@ -134,7 +148,8 @@ def _training(state: RunState, event: _TrainingFact) -> RunState:
             place = f"step {event.from_step}"
             cause = f"rolled back to step {event.to_step}: {event.reason}"
             state = raise_alarm(state, "rollback", place, cause)
-            return replace(state, training=fold_training.back_to(state.training, event.to_step))
+            cursor = event.cursor if event.cursor >= 0 else None
+            return replace(state, training=fold_training.back_to(state.training, event.to_step, cursor))
         case StepAborted():
             return replace(state, training=replace(state.training, aborted=state.training.aborted + 1))
         case ShardsMoved():

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeAlias
 
 from runtime.events.alarms import raise_alarm
-from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
-from runtime.events.state import RunState
+from runtime.events.numerics import (
+    DataSuspected,
+    DeviceSuspected,
+    GradientClipped,
+    MicroBatchHalved,
+    ReplicaDrifted,
+    WorkerRetired,
+)
+from runtime.events.state import Mark, RunState
 
-Fact: TypeAlias = MicroBatchHalved | ReplicaDrifted | WorkerRetired
+Fact: TypeAlias = MicroBatchHalved | ReplicaDrifted | WorkerRetired | GradientClipped | DeviceSuspected | DataSuspected
 
 
 def folded(state: RunState, event: Fact) -> RunState:
@@ -23,6 +31,15 @@ def folded(state: RunState, event: Fact) -> RunState:
             fix = "it gets theirs" if event.expected_hash else "nobody knows who is right: back to the last checkpoint"
             fix += "; if this happens again, test the device's memory"
             return raise_alarm(state, f"drift {event.rank}", f"worker {event.rank}", cause, fix=fix)
+        case GradientClipped():
+            return replace(state, marks=state.marks.append(Mark(event.step, "clipped", f"z {event.zscore:.1f}")))
+        case DeviceSuspected():
+            cause = f"its numbers of step {event.step} were bad, another worker's were not ({event.times}. time)"
+            fix = f"at {event.most} it leaves the run; have its memory tested"
+            return raise_alarm(state, f"device {event.rank}", f"worker {event.rank}", cause, fix=fix)
+        case DataSuspected():
+            cause = f"{event.reason}, on two workers alike"
+            return raise_alarm(state, "data", f"step {event.step}", cause, fix="look at the samples of that step")
         case WorkerRetired():
             return raise_alarm(
                 state, f"retired {event.rank}", f"worker {event.rank}", event.reason, severity="critical"

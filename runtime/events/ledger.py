@@ -21,8 +21,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
 
+from runtime.events.audit import FAULTS, Audit, Line
 from runtime.events.ledger_samples import ReadingOrder, Taken, check_samples
 from runtime.events.replay import JournalReader
 from runtime.events.run import RunFinished, RunStarted
@@ -36,58 +36,6 @@ _DECISIVE = {"RunStarted", "RolledBack", "StepCommitted"}
 """Facts without which the final history cannot be told."""
 _SESSION_FACTS = 4
 """The fewest facts of a session with a commit: a worker joined, the run and a generation started, a step committed."""
-
-
-class Line(NamedTuple):
-    """One commit, as small as a hundred thousand of them must be."""
-
-    step: int
-    session: int
-    generation: int
-    cursor: int
-    samples: int
-    ids: array[int]
-    """Sample ids, shard after shard."""
-    shards: int
-    """Logical shards that said which samples they had."""
-    owners: tuple[Rank, ...]
-    sound: bool
-    """The loss is a number, or the step was skipped."""
-    applied: bool
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What the journal proves, and what the run lived through."""
-
-    steps: int
-    """Of the final history."""
-    first_step: int
-    last_step: int
-    samples: int
-    samples_in_epoch: int
-    generations: int
-    sessions: int
-    committed: int
-    """Commits in the journal."""
-    repeated: int
-    """Of these, the void ones: their steps were done again, or given up."""
-    faults: dict[str, int]
-    """How often each kind of fault was survived; kinds that did not occur are there with 0."""
-    violations: tuple[str, ...]
-    """One sentence each."""
-    notes: tuple[str, ...] = ()
-    """What a reader should know and what does not decide."""
-
-    @property
-    def epochs(self) -> float:
-        """Passes over the training samples, by count."""
-        return self.samples / self.samples_in_epoch if self.samples_in_epoch else 0.0
-
-    @property
-    def proven(self) -> bool:
-        """Whether each sample was trained on exactly once in its epoch, so far as this journal goes."""
-        return bool(self.steps) and not self.violations
 
 
 @dataclass
@@ -128,14 +76,13 @@ class Ledger:
                 self._commit(event)
             case RunStarted() as event:
                 self._session(event)
-            case RolledBack(from_step=from_step, to_step=to_step, reason=reason):
-                self.faults["steps lost in rollbacks"] += self._void(to_step)
-                self.notes.append(f"rolled back from step {from_step} to {to_step}: {reason}")
-                self.tip = to_step
+            case RolledBack() as event:
+                self._rollback(event)
+                self.tip = event.to_step
                 self._close_hole(shorter_than=2)
             case RunFinished(step=step):
                 self.tip = max(self.tip, step)
-                if self.lines and step == self.lines[-1].step:
+                if self.lines and step == self._reached:
                     self._close_hole(shorter_than=2)
             case GenerationStarted(generation=generation, members=members):
                 self.members[self.sessions, generation] = frozenset(rank for rank, _ in members)
@@ -162,18 +109,19 @@ class Ledger:
             found = check_samples(taken, samples, order or ReadingOrder())
             violations += found.violations
             self.notes += found.notes
-        faults = self.faults + Counter({"steps skipped": sum(not line.applied for line in self.lines)})
-        first, last = (self.lines[0].step, self.lines[-1].step) if self.lines else (0, 0)
+        trained = [line for line in self.lines if not line.passed_over]
+        faults = self.faults + Counter({"steps skipped": sum(not line.applied for line in trained)})
+        first, last = (trained[0].step, trained[-1].step) if trained else (0, 0)
         return Audit(
-            steps=len(self.lines),
+            steps=len(trained),
             first_step=first,
             last_step=last,
-            samples=sum(line.samples for line in self.lines),
+            samples=sum(line.samples for line in trained),
             samples_in_epoch=samples,
             generations=len(self.members),
             sessions=self.sessions,
             committed=self.committed,
-            repeated=self.committed - len(self.lines),
+            repeated=self.committed - len(trained),
             faults={kind: faults[kind] for kind in FAULTS},
             violations=tuple(violations),
             notes=tuple(self.notes),
@@ -184,9 +132,9 @@ class Ledger:
     def _commit(self, event: StepCommitted) -> None:
         last = self.lines[-1] if self.lines else None
         self.committed += 1
-        if last is not None and event.step <= last.step:
+        if event.step <= (reached := self._reached):
             self.wrong.append(
-                f"step {event.step} was committed again after step {last.step}, and nothing was rolled back"
+                f"step {event.step} was committed again after step {reached}, and nothing was rolled back"
             )
             return
         same = last is not None and (self.sessions, event.generation) == (last.session, last.generation)
@@ -222,7 +170,7 @@ class Ledger:
             self.wrong.append(
                 f"an epoch had {known.samples} samples, and {event.samples} from step {event.first_step} on"
             )
-        self.faults["steps lost in resumptions"] += self._void(event.first_step - 1)
+        self.faults["steps lost in resumptions"] += self._void(event.first_step - 1, event.cursor)
         self.newest, self.tip = event, event.first_step - 1
         if not self.lines and (self.start is None or event.first_step <= self.start.first_step):
             self.start = event
@@ -231,17 +179,43 @@ class Ledger:
             self._close_hole(shorter_than=self._hole + 1)
         self._close_hole(shorter_than=2)
 
-    def _void(self, step: int) -> int:
-        """Take every commit after `step` out of the final history; how many there were."""
+    def _rollback(self, event: RolledBack) -> None:
+        self.notes.append(f"rolled back from step {event.from_step} to {event.to_step}: {event.reason}")
+        if not event.passed_over:
+            self.faults["steps lost in rollbacks"] += self._void(event.to_step, event.cursor)
+            return
+        first, last = event.state_cursor, event.cursor - 1
+        self.notes.append(f"samples {first} to {last} of the run were passed over: consumed, and not trained on")
+        lost = [line for line in self.lines if line.cursor >= first]
+        if sum(line.samples for line in lost) != event.passed_over:
+            self.wrong.append(f"the samples {first} to {last} that were passed over are not those of the steps before")
+        self.faults["steps lost in rollbacks"] += len(lost)
+        self.faults["samples passed over"] += event.passed_over
+        self.lines = [line._replace(passed_over=True) if line.cursor >= first else line for line in self.lines]
+        self._forget_hashes(event.to_step)
+
+    def _void(self, step: int, cursor: int = -1) -> int:
+        """Take every commit after `step` out of the final history; how many there were that still counted.
+
+        `cursor`, where it is known, tells whether what was passed over before the first of them still is.
+        """
         keep = len(self.lines)
-        while keep and self.lines[keep - 1].step > step:
+        while keep and _is_after(self.lines[keep - 1], step, cursor):
             keep -= 1
-        void = len(self.lines) - keep
+        void = sum(not line.passed_over for line in self.lines[keep:])
         del self.lines[keep:]
         if void and not (self.newest and self.newest.deterministic):
-            for state in [state for state in self.hashes if state > step]:
-                del self.hashes[state]
+            self._forget_hashes(step)
         return void
+
+    def _forget_hashes(self, step: int) -> None:
+        for state in [state for state in self.hashes if state > step]:
+            del self.hashes[state]
+
+    @property
+    def _reached(self) -> int:
+        """The last step of the final history; 0 without one."""
+        return next((line.step for line in reversed(self.lines) if not line.passed_over), 0)
 
     def _hash(self, state: int, digest: str, source: str) -> None:
         if not digest:
@@ -298,7 +272,7 @@ class Ledger:
                 found.append(f"the ledger begins with {here}, the run with step {step} at sample {cursor}")
             elif step > 1:
                 self.notes.append(f"the run began at step {step} from a checkpoint; what is before is another ledger's")
-        last = self.lines[-1].step if self.lines else 0
+        last = self._reached
         if self.lines and self.tip > last:
             found.append(f"{_steps(last + 1, self.tip)} not in the ledger, though the run went on from step {self.tip}")
         return found
@@ -320,22 +294,6 @@ class Ledger:
                 yield f"step {line.step} counts shards of {names}, no member of generation {line.generation}"
 
 
-FAULTS = (
-    "workers lost",
-    "workers hung",
-    "workers healed",
-    "coordinator restarts",
-    "resumptions",
-    "steps lost in resumptions",
-    "steps repeated",
-    "rollbacks",
-    "steps lost in rollbacks",
-    "steps skipped",
-    "checkpoints failed",
-    "checkpoints rejected",
-)
-"""The kinds of fault, in the order in which they are told. `steps repeated` were cancelled before their commit."""
-
 _KIND_OF: dict[type, str] = {
     WorkerLost: "workers lost",
     WorkerHung: "workers hung",
@@ -347,12 +305,20 @@ _KIND_OF: dict[type, str] = {
 }
 
 
+def _is_after(line: Line, step: int, cursor: int) -> bool:
+    """Whether a line is after a state. What was passed over lies between two steps: there only the cursor can tell."""
+    return line.cursor >= cursor >= 0 if line.passed_over else line.step > step
+
+
 def _contiguous(lines: list[Line]) -> Iterable[str]:
     """Violations between neighbours of the final history."""
-    for before, after in pairwise(lines):
+    holes = set()
+    for before, after in pairwise(line for line in lines if not line.passed_over):
         if after.step != before.step + 1:
+            holes.add(after.step)
             yield f"{_steps(before.step + 1, after.step - 1)} not in the ledger, though step {after.step} is"
-        elif after.cursor != before.cursor + before.samples:
+    for before, after in pairwise(lines):
+        if after.step not in holes and after.cursor != before.cursor + before.samples:
             due = before.cursor + before.samples
             yield f"step {after.step} begins at sample {after.cursor}, but the steps before it ended at {due}"
         if after.session == before.session and after.generation < before.generation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runtime.ids import Incarnation, Rank, Step
+from runtime.ids import Incarnation, Rank, ShardId, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +41,39 @@ class WorkerRetired:
 
     rank: Rank
     incarnation: Incarnation
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GradientClipped:
+    """The norm of a step's gradient stood out from those before it: its update was clipped on every worker."""
+
+    step: Step
+    grad_norm: float
+    clipped_to: float
+    zscore: float
+    """Deviations above the mean that it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSuspected:
+    """What a worker computed was bad, and what another one made of the same samples was not."""
+
+    rank: Rank
+    step: Step
+    shards: tuple[ShardId, ...]
+    times: int
+    """In this coordinator's life."""
+    most: int
+    """At this number the worker leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSuspected:
+    """What a worker computed was bad, and so was what another one made of the same samples."""
+
+    step: Step
+    rank: Rank
+    """Who computed it first."""
+    shards: tuple[ShardId, ...]
     reason: str

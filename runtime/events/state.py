@@ -141,7 +141,7 @@ class Mark(NamedTuple):
     """A vertical line on the charts."""
 
     step: int
-    kind: Literal["checkpoint", "lost", "joined", "resumed", "rollback", "skipped"]
+    kind: Literal["checkpoint", "lost", "joined", "resumed", "rollback", "skipped", "clipped"]
     text: str
 
 

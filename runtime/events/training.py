@@ -74,6 +74,16 @@ class RolledBack:
     from_step: Step
     to_step: Step
     reason: str
+    cursor: int = -1
+    """Samples consumed when the run goes on; -1: those of `to_step` (as all versions before this field meant)."""
+    state_cursor: int = -1
+    """Samples that the parameters of `to_step` were trained on or that were passed over before."""
+    passed_over: int = 0
+    """Samples `state_cursor .. cursor - 1` were trained on by nothing that counts now, and will not be again."""
+    rate_factor: float = 1.0
+    """What the scheduled learning rate is multiplied with from now on, ..."""
+    rate_updates: int = 0
+    """... for so many updates."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from runtime.events.numerics import MicroBatchHalved, ReplicaDrifted, WorkerRetired
+from runtime.events.numerics import (
+    DataSuspected,
+    DeviceSuspected,
+    GradientClipped,
+    MicroBatchHalved,
+    ReplicaDrifted,
+    WorkerRetired,
+)
 from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
@@ -59,7 +66,7 @@ Known: TypeAlias = (
     | WorkerAdded | WorkerRemoved
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
     | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
-    | MicroBatchHalved | ReplicaDrifted | WorkerRetired
+    | MicroBatchHalved | ReplicaDrifted | WorkerRetired | GradientClipped | DeviceSuspected | DataSuspected
     | CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )  # fmt: skip
 Event: TypeAlias = Known | UnknownEvent

@@ -71,12 +71,13 @@ class DeviceEngine:
 
         Raises CheckpointError when the checkpoint is not what it was, ModelError when it does not fit.
         """
-        return await self._thread.run(self._restore, order.path)
+        return await self._thread.run(self._restore, order)
 
-    def _restore(self, path: str) -> int:
-        if not path:
-            return self._replica.begin()
-        return self._replica.adopt(load(self._run_folder / path))
+    def _restore(self, order: Restore) -> int:
+        replica = self._replica
+        size_bytes = replica.adopt(load(self._run_folder / order.path)) if order.path else replica.begin()
+        replica.go_on(order.cursor, order.counters)
+        return size_bytes
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """See Engine."""
@@ -93,6 +94,10 @@ class DeviceEngine:
     async def measure(self, local: Local, summed: Array | None) -> Measured:
         """See Engine."""
         return await self._thread.run(self._replica.measure, local, summed)
+
+    async def own_square_sum(self, local: Local) -> float:
+        """See Engine."""
+        return await self._thread.run(self._replica.own_square_sum, local)
 
     async def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """See Engine."""

@@ -76,7 +76,10 @@ class Engine(Protocol):
         ...
 
     async def restore(self, order: Restore) -> int:
-        """Load a checkpoint (or build the initial model); returns the size of the state in bytes."""
+        """Load a checkpoint (or build the initial model); returns the size of the state in bytes.
+
+        Cursor and counters are the order's: a run that went back goes on past samples that were consumed since.
+        """
         ...
 
     async def adopt(self, snapshot: Snapshot) -> None:
@@ -93,6 +96,10 @@ class Engine(Protocol):
 
     async def measure(self, local: Local, summed: Array | None) -> Measured:
         """Take the summed gradient (None: `local` is the whole of it) as the prepared one of its step."""
+        ...
+
+    async def own_square_sum(self, local: Local) -> float:
+        """Sum of squares of `local`'s own part of the gradient; not finite if it is not. Only asked for in trouble."""
         ...
 
     async def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:

@@ -10,6 +10,7 @@ object is hollow: its trained parameters are put in when it is called and taken 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -94,6 +95,11 @@ class Replica:
         self.model.update(self._hollow)
         mx.eval(parameters, optimizer)
         return sum(value.nbytes for value in (*parameters.values(), *optimizer.values()))
+
+    def go_on(self, cursor: Cursor, counters: Mapping[str, float]) -> None:
+        """The run goes on from the present state with these."""
+        state = self._now()
+        state.cursor, state.counters = cursor, dict(counters)
 
     def forget(self) -> None:
         """Drop the state and what was prepared."""
@@ -217,6 +223,14 @@ class Replica:
         self.prepared[local.step] = _Prepared(gradient, local)
         value = float(square.item())
         return Measured(bool(np.isfinite(value)), value)
+
+    def own_square_sum(self, local: Local) -> float:
+        """Sum of squares of `local`'s own part of the gradient."""
+        found: Any = local.gradients
+        if not found:
+            return 0.0
+        trees: list[Tree] = list(found.values()) if self.deterministic else [found]
+        return float(self.update.square_sum(functools.reduce(_add_trees, trees)).item())
 
     def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """Close the prepared step. It returns when the device has its orders, not when they are done."""

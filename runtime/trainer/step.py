@@ -36,6 +36,8 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
         verify = order.verify and rank in order.contributors  # a newcomer has no parameters yet
         summed, digest = await _with_hash(parts, verify, exchange.sum(order, await engine.parts(local)))
     measured = await engine.measure(local, summed)
+    inspected = not alone and (order.inspect or not measured.finite)
+    own = await engine.own_square_sum(local) if inspected else -1.0
     exchange_seconds = pulse.enter(order.step, "vote")
     return Vote(
         generation=order.generation,
@@ -48,6 +50,7 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
         feed_seconds=local.feed_seconds,
         useful_tokens=local.useful_tokens,
         computed_positions=local.computed_positions,
+        own_square_sum=own,
         apply_seconds=local.apply_seconds,
         parameter_hash=digest,
     )

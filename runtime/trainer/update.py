@@ -49,7 +49,8 @@ class Update:
 
         `committed.grad_norm` is the norm of the mean gradient per token.
         """
-        scale = clip_scale(committed.grad_norm, self.max_grad_norm) / committed.tokens
+        limits = (self.max_grad_norm, committed.clip_norm)
+        scale = min(clip_scale(committed.grad_norm, limit) for limit in limits) / committed.tokens
         numbers = mx.array(scale, mx.float32), mx.array(rate, mx.float32), mx.array(update, mx.float32)
         result: tuple[Tree, Tree] = self._apply(parameters, state, gradient, *numbers)
         return result

@@ -42,7 +42,7 @@ class Desk:
         if not self.alive:
             return
         after = self.core.at if isinstance(fact, facts.StepCommitted | facts.RolledBack) else None
-        point = self.core.saves.newest if isinstance(fact, facts.CheckpointWritten) else None
+        point = self.core.saves.newest if isinstance(fact, facts.CheckpointWritten | facts.RolledBack) else None
         self.queue.append(Entry(fact, copied(after), point))
         if isinstance(fact, facts.StepCommitted):
             self.cluster.committing(self, fact.step)

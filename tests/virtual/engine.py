@@ -138,7 +138,7 @@ class VirtualEngine:
         found = self.host.load(order.path) if order.path else State(Step(0), Cursor(0), {}, INITIAL)
         if found is None:
             raise CheckpointError(f"{order.path}: no such checkpoint")
-        self._now_holds(found, "restored")
+        self._now_holds(replace(found, cursor=order.cursor, counters=order.counters), "restored")
         return 1
 
     async def adopt(self, snapshot: Snapshot) -> None:
@@ -174,6 +174,10 @@ class VirtualEngine:
         self.prepared[local.step] = gradient
         finite = all(part.finite for part in parts)
         return Measured(finite, float(int(gradient[:6], 16)) if finite else float("nan"))
+
+    async def own_square_sum(self, local: Local) -> float:
+        await self.host.busy(0.001)
+        return 1.0 if self._part(local).finite else float("nan")
 
     async def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
         await self.host.busy(APPLY_SECONDS)

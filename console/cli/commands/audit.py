@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runtime.events.ledger import Audit
+    from runtime.events.audit import Audit
     from runtime.events.ledger_samples import ReadingOrder
 
 HELP = "prove from a run's journal that every sample was trained on exactly once"

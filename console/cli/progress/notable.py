@@ -14,9 +14,12 @@ from runtime.events import (
     CheckpointFailed,
     CheckpointRejected,
     CheckpointWritten,
+    DataSuspected,
+    DeviceSuspected,
     Envelope,
     EvaluationFinished,
     GenerationStarted,
+    GradientClipped,
     MicroBatchHalved,
     ReplicaDrifted,
     RestartPlanned,
@@ -45,7 +48,7 @@ _SAMPLES_A_STEP = 3
 _TAIL_LINES = 12
 _BAD = (
     WorkerLost, WorkerHung, WorkerRetired, ActorExited, SupervisorGaveUp, CheckpointFailed, CheckpointRejected,
-    RolledBack, MicroBatchHalved, ReplicaDrifted, Warned,
+    RolledBack, MicroBatchHalved, ReplicaDrifted, DeviceSuspected, DataSuspected, Warned,
 )  # fmt: skip
 _GOOD = (CheckpointWritten, EvaluationFinished, StateHealed)
 
@@ -188,7 +191,26 @@ def _shards_moved(event: ShardsMoved, state: RunState) -> str:
 
 
 def _rolled_back(event: RolledBack, state: RunState) -> str:
-    return f"rolled back from step {event.from_step} to {event.to_step}: {event.reason}"
+    back = f"rolled back from step {event.from_step} to {event.to_step}: {event.reason}"
+    if not event.passed_over:
+        return back
+    samples = f"samples {event.state_cursor} to {event.cursor - 1} are passed over"
+    rate = f"the learning rate is {event.rate_factor:g} of the schedule's for {some(event.rate_updates, 'update')}"
+    return f"{back}; {samples}, and {rate}"
+
+
+def _gradient_clipped(event: GradientClipped, state: RunState) -> str:
+    norms = f"{event.grad_norm:.4g} to {event.clipped_to:.4g}"
+    return f"step {event.step}: gradient norm clipped from {norms} ({event.zscore:.1f} deviations above the mean)"
+
+
+def _device_suspected(event: DeviceSuspected, state: RunState) -> str:
+    what = f"computed bad numbers at step {event.step}, another worker good ones from the same samples"
+    return f"worker {event.rank} {what} ({event.times} of {event.most} times; then it leaves)"
+
+
+def _data_suspected(event: DataSuspected, state: RunState) -> str:
+    return f"step {event.step}: {event.reason}, and another worker finds the same: it is the data, not the device"
 
 
 def _evaluation_finished(event: EvaluationFinished, state: RunState) -> str:
@@ -233,6 +255,9 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     MicroBatchHalved: _micro_batch_halved,
     ReplicaDrifted: _replica_drifted,
     WorkerRetired: _worker_retired,
+    GradientClipped: _gradient_clipped,
+    DeviceSuspected: _device_suspected,
+    DataSuspected: _data_suspected,
     GenerationStarted: _generation_started,
     StateHealed: _state_healed,
     StepCommitted: _step_committed,

@@ -219,37 +219,6 @@ def test_shares_outside_of_an_evaluation_are_ignored() -> None:
     assert world.actions == []
 
 
-def test_a_step_that_is_not_finite_is_skipped_everywhere_and_its_samples_are_consumed() -> None:
-    world = World().start()
-    world.vote(0)
-    world.vote(1, finite=False)
-    (fact,) = world.facts(facts.StepCommitted)
-    assert (fact.applied, world.core.at.cursor) == (False, 8)
-    verdict = world.last(0, Order).verdict
-    assert verdict is not None
-    assert (verdict.committed.applied, verdict.update) == (False, 0)
-
-
-def test_five_skipped_steps_in_a_row_end_the_run() -> None:
-    world = World(replace(PLAN, steps=50)).start()
-    for _ in range(4):
-        world.vote(finite=False)
-    world.vote()
-    for _ in range(5):
-        assert world.ended is None
-        world.vote(finite=False)
-    assert world.ended is not None
-    assert world.ended.reason == "the gradient of step 10 was not finite 5 times in a row; lower optim.lr"
-
-
-def test_one_skipped_step_ends_a_run_that_stops_on_nonfinite() -> None:
-    world = World(replace(PLAN, stop_on_nonfinite=True)).start()
-    world.vote(finite=False)
-    assert world.ended is not None
-    assert (world.ended.outcome, world.core.finished) == ("failed", True)
-    assert world.ended.reason == "the gradient of step 1 was not finite; lower optim.lr"
-
-
 def test_with_fewer_than_min_workers_the_run_saves_rests_and_goes_on_with_the_next_one() -> None:
     world = World(replace(PLAN, min_workers=2)).start()
     world.vote()

@@ -12,7 +12,8 @@ from runtime.events import (
     RunStarted,
     StepCommitted,
 )
-from runtime.events.ledger import Audit, Ledger
+from runtime.events.audit import Audit
+from runtime.events.ledger import Ledger
 from runtime.events.ledger_samples import ReadingOrder
 from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, Step
 

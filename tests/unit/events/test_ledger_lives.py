@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.events import Envelope, Event, RolledBack, RunStarted, StepCommitted
-from runtime.events.ledger import Audit, Ledger
+from runtime.events.audit import Audit
+from runtime.events.ledger import Ledger
 from runtime.events.ledger_samples import ReadingOrder
 from runtime.ids import ActorPath, Cursor, Generation, Rank, Step
 

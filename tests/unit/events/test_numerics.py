@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from console.cli.progress.notable import line_of, tone_of
-from runtime.events import Envelope, Known, MicroBatchHalved, ReplicaDrifted, RunState, WorkerRetired, fold
-from runtime.ids import ActorPath, Incarnation, Rank, Step
+from runtime.events import (
+    DataSuspected,
+    DeviceSuspected,
+    Envelope,
+    GradientClipped,
+    Known,
+    MicroBatchHalved,
+    ReplicaDrifted,
+    RolledBack,
+    RunState,
+    StepCommitted,
+    WorkerRetired,
+    fold,
+    fold_all,
+)
+from runtime.events.state import Mark
+from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, ShardId, Step
 
 ONE = Rank(1)
 
@@ -51,3 +66,46 @@ def test_two_replicas_that_differ_go_back_because_nobody_knows_who_is_right() ->
     assert line.endswith("(01); nobody knows who is right")
     (alarm,) = state.alarms.values()
     assert "back to the last checkpoint" in alarm.fix
+
+
+def test_a_clipped_gradient_is_marked_on_the_charts_and_is_no_alarm() -> None:
+    envelope = Envelope(1, 1000.0, ActorPath("run"), GradientClipped(Step(7), 1234.0, 1.5, 99.0))
+    state = fold(RunState(), envelope)
+    assert (list(state.marks), state.alarms) == ([Mark(7, "clipped", "z 99.0")], {})
+    line = line_of(envelope, state)
+    assert line == "step 7: gradient norm clipped from 1234 to 1.5 (99.0 deviations above the mean)"
+
+
+def test_a_suspected_device_is_an_alarm_that_counts() -> None:
+    state, line = told(DeviceSuspected(ONE, Step(7), (ShardId(4), ShardId(5)), 2, 3))
+    assert line == (
+        "worker 1 computed bad numbers at step 7, another worker good ones from the same samples "
+        "(2 of 3 times; then it leaves)"
+    )
+    (alarm,) = state.alarms.values()
+    assert alarm.cause == "its numbers of step 7 were bad, another worker's were not (2. time)"
+
+
+def test_suspected_data_are_an_alarm_at_their_step() -> None:
+    state, line = told(DataSuspected(Step(7), ONE, (ShardId(4),), "the gradient is not finite"))
+    assert line.endswith(
+        "the gradient is not finite, and another worker finds the same: it is the data, not the device"
+    )
+    (alarm,) = state.alarms.values()
+    assert (alarm.place, alarm.fix) == ("step 7", "look at the samples of that step")
+
+
+def test_a_rollback_that_passes_over_samples_says_which_and_what_becomes_of_the_rate() -> None:
+    _, line = told(RolledBack(Step(9), Step(4), "it diverged", Cursor(144), Cursor(64), 80, 0.5, 200))
+    assert line == (
+        "rolled back from step 9 to 4: it diverged; samples 64 to 143 are passed over, and the learning rate is "
+        "0.5 of the schedule's for 200 updates"
+    )
+
+
+def test_after_a_rollback_that_passes_over_samples_the_cursor_is_beyond_them() -> None:
+    back = RolledBack(Step(1), Step(0), "it diverged", Cursor(144), Cursor(64), 80, 0.5, 200)
+    committed = StepCommitted(Step(1), Generation(1), Cursor(0), 64, True, 2.0, 10, 1.0, 1e-3, 0.5)
+    facts: list[Known] = [committed, back]
+    state = fold_all(Envelope(n, 1000.0, ActorPath("run"), fact) for n, fact in enumerate(facts, 1))
+    assert (state.training.step, state.training.cursor) == (0, 144)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -220,3 +221,19 @@ def test_a_short_last_batch_leaves_shards_empty_and_every_rank_the_same() -> Non
 
 def test_ranks_are_dealt_neighbouring_shards() -> None:
     assert World(ranks=4).owners() == tuple(Rank(rank) for rank in (0, 0, 1, 1, 2, 2, 3, 3))
+
+
+def test_an_update_is_clipped_to_the_verdict_s_norm_where_that_is_the_smaller_one() -> None:
+    """The ladder's limit beside train.max_grad_norm: the smaller one counts."""
+    found = []
+    for clip_norm, max_grad_norm in ((0.0, 0.01), (0.01, 0.0), (0.01, 0.5)):
+        world = World(max_grad_norm=max_grad_norm)
+        order = world.order(1)
+        locals_ = world.locals(order)
+        measured = [world.replicas[0].measure(locals_[0], None)]
+        verdict, counters = world.verdict(order, locals_, measured)
+        committed = replace(verdict.committed, clip_norm=clip_norm)
+        assert committed.grad_norm > 0.01
+        world.replicas[0].apply(replace(verdict, committed=committed), world.cursor, counters)
+        found.append(bits(world.parameters()))
+    assert found[0] == found[1] == found[2]
