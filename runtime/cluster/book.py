@@ -19,6 +19,7 @@ from runtime.cluster.inquiry import Inquiry
 from runtime.cluster.membership import Membership, Role
 from runtime.cluster.messages import EvaluateWork, RestorePoint, StepWork, ToWorker, Work
 from runtime.cluster.plan import RunPlan
+from runtime.cluster.quarrel import Quarrel
 from runtime.cluster.saves import Saves
 from runtime.cluster.signals import Action, Close, Phase, Position, Publish, Send
 from runtime.cluster.timers import Timers
@@ -96,6 +97,7 @@ class Book:
         self.phase = Phase.GATHERING
         self.roster = Membership(Generation(generation))
         self.division = Division()
+        self.quarrel = Quarrel()
         self.ballot: Ballot | None = None
         self.evaluation: Evaluation | None = None
         self.evaluated_at, self.metrics = -1, dict[str, float]()
@@ -125,7 +127,7 @@ class Book:
 
     def agree(self, why: str, *, again: bool = False) -> None:
         """Let newcomers in, and open a new generation if the members are not those of the last order."""
-        for entry, heal in self.roster.admit(self.at):
+        for entry, heal in self.roster.admit(self.at, self.quarrel.exiles):
             self.send(entry.session, heal)
         if self.roster.settle(again=again):
             self.publish(self.roster.started(Step(self.at.step + 1), why))

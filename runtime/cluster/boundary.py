@@ -8,19 +8,18 @@ from runtime.cluster import explosion, rollback
 from runtime.cluster.ballot import Ballot
 from runtime.cluster.book import Again, Book, Boundary, Closing, Next, Pause
 from runtime.cluster.evaluation import Evaluation
-from runtime.cluster.messages import EvaluateWork, ExchangeFailed, StepWork
+from runtime.cluster.membership import Entry, Role
+from runtime.cluster.messages import EvaluateWork, ExchangeFailed, Rest, StepWork
 from runtime.cluster.placement import take_over
-from runtime.cluster.signals import Phase
+from runtime.cluster.signals import Close, Phase
 from runtime.ids import Rank, Step
-
-RETRY_SECONDS = 0.25
-"""How long a failed exchange waits for the news of who died before the step is simply ordered again."""
 
 
 def boundary(book: Book, now: float) -> Next | None:
     """The committed state is `at`: order whatever comes next."""
     book.ballot = book.evaluation = None
     book.timers.cancel("retry")
+    book.quarrel.forgive(now)
     if not book.enough:
         return Pause(f"{len(book.roster.active)} of at least {book.plan.min_workers} workers are left")
     if rollback.due(book, now):
@@ -82,14 +81,28 @@ def again(book: Book, why: str, now: float) -> Next | None:
     return None
 
 
-def exchange_failed(book: Book, message: ExchangeFailed, now: float) -> Next | None:
+def exchange_failed(book: Book, entry: Entry, message: ExchangeFailed, now: float) -> Next | None:
     """A worker could not have the sum: wait for the news of who died."""
     if book.phase is Phase.STEPPING and message.generation == book.roster.generation:
-        book.timers.keep("retry", now + RETRY_SECONDS)
+        book.quarrel.complain(entry.rank, message.peer)
+        book.timers.keep("retry", now + book.quarrel.wait_seconds)
         book.publish(facts.StepAborted(Step(book.at.step + 1), book.roster.generation, message.reason))
     return None
 
 
-def retry() -> Next:
-    """Nobody left since the exchange failed."""
-    return Again("an exchange failed though nobody left")
+def retry(book: Book, now: float) -> Next:
+    """Nobody left since the exchange failed: once more, and if that never helps, without whoever cannot be reached."""
+    culprit = book.quarrel.failed(book.roster.receivers, now)
+    if culprit is None:
+        return Again("an exchange failed though nobody left")
+    seconds = book.quarrel.exiles[culprit] - now
+    why = f"worker {culprit} lives, but others cannot exchange gradients with it"
+    book.publish(facts.Warned(f"worker {culprit}", why, f"it is left out for {seconds:g} s; check its network"))
+    entry = book.roster.entries[culprit]
+    if entry.role is Role.ACTIVE:
+        book.roster.demote(entry, book.at)
+        book.send(entry.session, book.roster.order(book.at, Rest(why), None))
+    else:  # what it has fetched by now, only its next Join can tell
+        book.out.append(Close(entry.session))
+        book.take_out(entry.session, why)
+    return Again(why)

@@ -69,6 +69,7 @@ class Coordinator:
 
     async def run(self, *, goodbye_seconds: float = 10.0) -> Finished:
         """Serve until the run is over; then give the workers `goodbye_seconds` to close their sessions themselves."""
+        self._feed(Tick())
         while self._outcome is None:
             with trio.move_on_at(self._wake_at):
                 await self._woken.wait()

@@ -41,7 +41,7 @@ from runtime.cluster.signals import Action, Event, Joined, Left, Phase, Position
 
 
 class Core:
-    """`feed` is the only way in; the returned actions are the only way out, in order."""
+    """`feed` is the only way in; the returned actions are the only way out, in order. Feed it a Tick to begin with."""
 
     def __init__(
         self,
@@ -87,6 +87,8 @@ class Core:
         book.out = []
         if self.finished:
             return book.out
+        if book.phase is Phase.GATHERING and book.successor:
+            book.timers.keep("wait", now + book.plan.wait_seconds)
         match event:
             case Joined(session, join):
                 self._joined(session, join, now)
@@ -122,7 +124,7 @@ class Core:
             case Vote():
                 return voted(book, entry, message, now)
             case ExchangeFailed():
-                return exchange_failed(book, message, now)
+                return exchange_failed(book, entry, message, now)
             case Holding():
                 return holding(book, entry, message)
             case Evaluated():
@@ -139,9 +141,11 @@ class Core:
             case "gather":
                 return gathered(self.book)
             case "retry":
-                return retry()
+                return retry(self.book, now)
             case "roll back":
                 return go_back(self.book, now)
+            case "forgive":
+                return GoOn() if self.phase is Phase.PAUSED else None
             case _:
                 return give_up(self.book)
 

@@ -135,7 +135,11 @@ def pause(book: Book, reason: str, now: float) -> Next:
 def go_on(book: Book, now: float) -> Next | None:
     """Leave PAUSED when enough workers are there: from a living worker's state if there is one, else from disk."""
     roster = book.roster
+    book.quarrel.forgive(now)
+    if book.quarrel.exiles:
+        book.timers.keep("forgive", min(book.quarrel.exiles.values()))
     if not roster.active:
+        book.quarrel.forgive_everybody()
         for entry in roster.with_role(Role.CATCHING_UP):  # what it has by now, only its next Join can tell
             book.out.append(Close(entry.session))
             book.take_out(entry.session, "nobody is left who could give it the state")

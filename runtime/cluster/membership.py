@@ -5,8 +5,8 @@ A small mutable book that only the coordinator's core writes in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from runtime.cluster.division import Pace
@@ -157,16 +157,23 @@ class Membership:
         """Ranks that get the summed gradient."""
         return tuple(entry.rank for entry in self.with_role(Role.ACTIVE, Role.CATCHING_UP))
 
-    def admit(self, at: Position) -> list[tuple[Entry, Heal]]:
+    def demote(self, entry: Entry, at: Position) -> None:
+        """An active worker, which holds `at` once it has read its orders, waits like a newcomer."""
+        counters = dict(at.counters)
+        entry.join = replace(entry.join, holds=at.step, prepared=0, cursor=at.cursor, counters=counters)
+        entry.role, entry.holds, entry.heals_from = Role.WAITING, at.step, -1
+
+    def admit(self, at: Position, exiles: Container[Rank] = ()) -> list[tuple[Entry, Heal]]:
         """Newcomers become members: at once if they hold `at`, else by fetching it from the active ones.
 
-        Returns what to tell those who fetch."""
-        for entry in self.with_role(Role.WAITING) if self.active else ():
+        `exiles` have to wait. Returns what to tell those who fetch."""
+        waiting = [entry for entry in self.with_role(Role.WAITING) if entry.rank not in exiles]
+        for entry in waiting if self.active else ():
             if entry.reaches(at):
                 entry.role = Role.ACTIVE
         sources = tuple(self.entries[rank].member for rank in self.active)
         told = []
-        for entry in self.with_role(Role.WAITING) if sources else ():
+        for entry in (entry for entry in waiting if sources and entry.role is Role.WAITING):
             entry.role, entry.heals_from = Role.CATCHING_UP, at.step
             told.append((entry, Heal(at.step, at.cursor, at.counters, sources)))
         return told

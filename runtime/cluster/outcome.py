@@ -23,6 +23,7 @@ def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
         return None
     if (then := verified(book, ballot)) is not None:
         return then
+    book.quarrel.settled()
     if not ballot.repeated:
         book.roster.measure(ballot.votes)
     count = ballot.count()

@@ -241,7 +241,9 @@ class Cluster:
             return
         if worker is None or not worker.alive:
             return
-        if fault.kind in ("flap link", "cut link") and (other is None or other is worker or not other.alive):
+        if fault.kind in ("flap link", "cut link", "cut for good") and (
+            other is None or other is worker or not other.alive
+        ):
             return
         self.struck[fault.kind] += 1
         if fault.kind == "kill worker":
@@ -251,6 +253,9 @@ class Cluster:
         elif fault.kind == "flap link":
             assert other is not None
             self.plane.flap(worker.name, other.name)
+        elif fault.kind == "cut for good":
+            assert other is not None
+            self.plan.hold((worker.name, other.name), (other.name, worker.name))
         elif fault.kind == "cut link":
             assert other is not None
             await self._cut(fault.seconds, (worker.name, other.name), (other.name, worker.name))

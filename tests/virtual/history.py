@@ -13,6 +13,7 @@ PHASES = ("feed", "compute", "exchange", "vote", "apply", "restore", "evaluate",
 FAULT_KINDS = frozenset({
     "kill worker", "kill worker in phase", "kill coordinator", "kill coordinator at commit", "sever session",
     "sever in phase", "flap link", "cut link", "isolate", "replace isolated", "hang", "drift",
+    "cut for good",
 })  # fmt: skip
 SAMPLES_IN_EPOCH = 1000
 FAULTS_END_SECONDS = 12.0
@@ -136,7 +137,11 @@ def _with_devices(history: History, random: Random) -> History:
         history = replace(history, speeds=speeds)
     if random.random() < 0.12:
         return _drifting(history, random)
-    return replace(history, verify_every=random.choice((0, 1, 3)))
+    history = replace(history, verify_every=random.choice((0, 1, 3)))
+    if random.random() < 0.06 and history.min_workers < history.workers:  # one of two that are cut off can be spared
+        rank, other = random.sample(range(history.workers), 2)
+        history = replace(history, faults=(*history.faults, Fault("cut for good", random.uniform(0, 3), rank, other)))
+    return history
 
 
 def _drifting(history: History, random: Random) -> History:

@@ -7,7 +7,7 @@ from typing import Any
 
 from runtime import events as facts
 from runtime.cluster.messages import CheckpointDone, Holding, Order, Progress, Refused, Restore, RestorePoint, Verdict
-from runtime.cluster.signals import GENERATION, ROLLED_BACK, Phase, Position
+from runtime.cluster.signals import GENERATION, ROLLED_BACK, Phase, Position, Tick
 from runtime.flow import CommittedStep
 from runtime.ids import Cursor, Step
 from tests.unit.cluster.world import PLAN, World
@@ -27,6 +27,28 @@ def test_the_first_start_waits_for_every_worker_however_long() -> None:
     assert world.is_in(Phase.GATHERING)
     world.join(1)
     assert world.is_in(Phase.RESTORING)
+
+
+def test_a_successor_that_nobody_joins_gives_up_after_its_wait() -> None:
+    world = successor(plan=replace(PLAN, wait_seconds=60.0))
+    world.feed(Tick())
+    world.sleep(59.0)
+    assert world.ended is None
+    world.sleep(1.0)
+    assert world.ended is not None
+    assert (world.ended.outcome, world.ended.reason) == ("gave_up", "no worker came back within 60 s")
+
+
+def test_a_successor_whose_workers_came_back_in_time_waits_no_longer() -> None:
+    world = successor(plan=replace(PLAN, wait_seconds=60.0))
+    world.feed(Tick())
+    world.sleep(59.0)
+    world.join(0)
+    world.join(1)
+    world.restore()
+    world.sleep(60.0)
+    assert world.ended is None
+    assert world.is_in(Phase.STEPPING)
 
 
 def test_a_worker_that_leaves_while_gathering_must_come_again() -> None:
