@@ -2,7 +2,8 @@
 
 Two faults look alike from outside and are told apart here. A worker that sends no beats at all is stopped (its trio
 loop sends one each second). A worker that beats but stays in a phase of its own work is stuck on its device. A worker
-that waits for others (exchange, vote, idle) is never accused: it waits because somebody else is. The detector judges
+that waits for others (exchange, vote, idle) is never accused: it waits because somebody else is. In its first step a
+worker compiles and touches all of its memory, so there it may take ten times as long to get on. The detector judges
 itself first: if its own clock jumped (a sleeping laptop, a starved process), everybody gets a new start.
 """
 
@@ -38,6 +39,8 @@ class _Seen:
     place: tuple[int, str]
     beat_at: float
     moved_at: float
+    first_step: int | None
+    """The first step that it works on; None before that. It compiles there, and nobody knows how long that takes."""
 
 
 @dataclass
@@ -66,10 +69,13 @@ class HangDetector:
         """A worker said where it is."""
         self._places[rank] = incarnation, (step, phase)
         seen = self._seen.get(rank)
-        if seen is None or seen.incarnation != incarnation or seen.place != (step, phase):
-            self._seen[rank] = _Seen(incarnation, (step, phase), now, now)
-        else:
+        if seen is not None and (seen.incarnation, seen.place) == (incarnation, (step, phase)):
             seen.beat_at = now
+            return
+        first = seen.first_step if seen is not None and seen.incarnation == incarnation else None
+        if first is None and phase in OWN_WORK:
+            first = step
+        self._seen[rank] = _Seen(incarnation, (step, phase), now, now, first)
 
     def place_of(self, rank: Rank, incarnation: Incarnation) -> tuple[int, str]:
         """The step and the phase that this incarnation was last heard of in; (0, "") where it was not."""
@@ -91,11 +97,16 @@ class HangDetector:
             return []
         hung = []
         for rank, seen in list(self._seen.items()):
-            phase = seen.place[1]
-            quiet = now - (seen.moved_at if phase in OWN_WORK else seen.beat_at)
-            quiet = max(quiet, now - seen.beat_at)
-            limit = self.limit_seconds * (PATIENCE if phase in PATIENT else 1.0)
-            if quiet > limit:
-                hung.append(Hung(rank, seen.incarnation, phase, quiet, limit))
+            exceeded = [(quiet, limit) for quiet, limit in self._waits(seen, now) if quiet > limit]
+            if exceeded:
+                hung.append(Hung(rank, seen.incarnation, seen.place[1], *max(exceeded)))
                 del self._seen[rank]
         return hung
+
+    def _waits(self, seen: _Seen, now: float) -> list[tuple[float, float]]:
+        """(seconds so far, most of them): without a beat, and in its own work without getting on."""
+        step, phase = seen.place
+        waits = [(now - seen.beat_at, self.limit_seconds * (PATIENCE if phase in PATIENT else 1.0))]
+        if phase in OWN_WORK:
+            waits.append((now - seen.moved_at, self.limit_seconds * (PATIENCE if step == seen.first_step else 1.0)))
+        return waits

@@ -34,7 +34,29 @@ def test_a_worker_that_does_not_beat_is_hung_in_any_phase() -> None:
 
 
 def test_a_worker_that_beats_but_stays_in_its_own_work_is_hung_on_its_device() -> None:
-    assert [hung.phase for hung in watched(until=12, phase="compute")] == ["compute"]
+    detector = HangDetector(10.0, 10.0)
+    detector.beat(ZERO, ONE, 1, "compute", 0.0)
+    found = []
+    for second in range(1, 14):
+        detector.beat(ZERO, ONE, 2, "compute", float(second))
+        found += detector.judge(float(second))
+    assert [(hung.phase, hung.quiet_seconds, hung.limit_seconds) for hung in found] == [("compute", 11.0, 10.0)]
+
+
+def test_the_first_step_of_each_incarnation_may_take_long_but_not_in_silence() -> None:
+    detector = HangDetector(10.0, 10.0)
+    for incarnation in (ONE, Incarnation(2)):
+        began = 1000.0 * incarnation
+        detector.judge(began)
+        for second in range(int(10 * PATIENCE) + 1):
+            detector.beat(ZERO, incarnation, 7, "feed" if second == 0 else "compute", began + second)
+            assert detector.judge(began + second) == []
+        (hung,) = detector.judge(began + 10 * PATIENCE + 2)
+        assert (hung.quiet_seconds, hung.limit_seconds) == (10 * PATIENCE + 1, 10 * PATIENCE)
+    detector.judge(5000.0)
+    detector.beat(ZERO, Incarnation(3), 7, "compute", 5000.0)
+    assert [hung for now in (5004.0, 5008.0) for hung in detector.judge(now)] == []
+    assert [hung.quiet_seconds for hung in detector.judge(5011.0)] == [11.0]
 
 
 def test_a_worker_that_waits_for_others_is_never_accused() -> None:
