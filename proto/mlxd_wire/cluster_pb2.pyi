@@ -155,6 +155,8 @@ class Join(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    TRAINED_PARAMETERS_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     rank: _builtins.int
     incarnation: _builtins.int
@@ -167,6 +169,8 @@ class Join(_message.Message):
     host: _builtins.str
     device: _builtins.str
     pid: _builtins.int
+    parameters: _builtins.int
+    trained_parameters: _builtins.int
     @_builtins.property
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     def __init__(
@@ -185,10 +189,12 @@ class Join(_message.Message):
         host: _builtins.str = ...,
         device: _builtins.str = ...,
         pid: _builtins.int = ...,
+        parameters: _builtins.int = ...,
+        trained_parameters: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "parameters", b"parameters", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch", "trained_parameters", b"trained_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,20 +8,22 @@ from typing import Any
 
 from runtime.app.positions import point_to_json
 from runtime.app.run_folder import RunFolder
-from runtime.checkpoint.reader import Rejected, newest_good, verify
+from runtime.checkpoint.reader import Rejected, check_optimizer, newest_good, verify
+from runtime.checkpoint.refusals import ForeignCheckpoint
 from runtime.cluster.messages import RestorePoint
-from runtime.errors import CheckpointError
+from runtime.errors import CheckpointError, UsageError
 from runtime.events import CheckpointRejected
 from runtime.ids import Cursor, Step
 
 
 def start_point(
-    folder: RunFolder, say: Callable[[str], None], rejected: Callable[[CheckpointRejected], None]
+    folder: RunFolder, say: Callable[[str], None], rejected: Callable[[CheckpointRejected], None], optimizer: str
 ) -> dict[str, Any]:
     """The restore point as JSON; its path is relative to the run's folder.
 
     Broken checkpoints are set aside, and each is a fact for the journal, `rejected`. Raises CheckpointError when the
-    one that the user named is broken.
+    one that the user named is broken, and UsageError when the newest good one has another optimizer's state than
+    `optimizer`'s.
     """
     if folder.resume_from is not None:
         manifest = verify(folder.resume_from)
@@ -35,6 +37,10 @@ def start_point(
     if found is None:
         return point_to_json(RestorePoint(Step(0), Cursor(0), ""))
     manifest = found.manifest
+    try:
+        check_optimizer(found, optimizer)
+    except ForeignCheckpoint as foreign:
+        raise UsageError(str(foreign)) from foreign
     if folder.resumed:
         say(f"resuming from the checkpoint of step {manifest.step}")
     path = str(found.folder.relative_to(folder.path))

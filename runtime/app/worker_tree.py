@@ -148,4 +148,6 @@ def _identity(bench: Bench, contact: Contact) -> Identity:
         host=equipment.host,
         device=equipment.device,
         pid=os.getpid(),
+        parameters=equipment.replica.elements,
+        trained_parameters=equipment.elements,
     )

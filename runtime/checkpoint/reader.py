@@ -112,6 +112,12 @@ def check_fits(
             f"{folder} belongs to another model: {difference}; give this run another run.name, "
             "or put [model] back as it was"
         )
+    check_optimizer(checkpoint, optimizer)
+
+
+def check_optimizer(checkpoint: Checkpoint, optimizer: str) -> None:
+    """Raise ForeignCheckpoint unless the checkpoint's optimizer state is of this optimizer."""
+    folder, manifest = checkpoint.folder, checkpoint.manifest
     if manifest.provenance.optimizer != optimizer:
         raise ForeignCheckpoint(
             f'{folder} was trained with optim.name = "{manifest.provenance.optimizer}", not "{optimizer}"; '

@@ -4,6 +4,8 @@ A worker that leaves is `take_out` of the book; what that means for the work und
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from runtime import events as facts
 from runtime.cluster.book import Again, Book, Boundary, Closing, Gathered, GoOn, Next, Pause
 from runtime.cluster.membership import Entry, Role
@@ -57,7 +59,8 @@ def gathered(book: Book) -> Next | None:
     _back_to(book, agreement.position, "no living worker holds the newer state")
     if not book.successor:
         book.at.counters.pop(ROLLED_BACK, None)  # of an earlier run, whose generations are over
-        book.publish(book.announce(book.at, book.last, book.roster.samples_in_epoch))
+        first, started = entries[0].join, book.announce(book.at, book.last, book.roster.samples_in_epoch)
+        book.publish(replace(started, parameters=first.parameters, trained_parameters=first.trained_parameters))
     book.successor = True
     if agreement.ready:
         for entry in agreement.ready:

@@ -47,6 +47,8 @@ class Join:
     host: str
     device: str
     pid: int
+    parameters: int = 0
+    trained_parameters: int = 0
 
 
 @dataclass(frozen=True)

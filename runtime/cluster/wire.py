@@ -107,6 +107,8 @@ def _join(wire: pb.Join) -> Join:
         host=wire.host,
         device=wire.device,
         pid=wire.pid,
+        parameters=wire.parameters,
+        trained_parameters=wire.trained_parameters,
     )
 
 

@@ -54,7 +54,11 @@ class GradientFunctions:
 
         def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
             model.update(tree_unflatten(list(parameters.items())))
-            logits_BSV = model(tokens_BT[:, :-1])
+            model.eval()  # without dropout
+            try:
+                logits_BSV = model(tokens_BT[:, :-1])
+            finally:
+                model.train()
             right_BS = (mx.argmax(logits_BSV, axis=-1) == tokens_BT[:, 1:]) * mask_BT[:, 1:]
             return row_losses(logits_BSV, tokens_BT, mask_BT), right_BS.sum(axis=-1)
 

@@ -69,6 +69,8 @@ class Replica:
         self.functions = GradientFunctions(self.model, compiled=self.compiled)
         initial = trainable(self.model)
         everything = dict(tree_flatten(self.model.parameters()))
+        self.elements = sum(value.size for value in everything.values())
+        """Parameters of the whole model, trained or not."""
         self.frozen = {name: value for name, value in everything.items() if name not in initial}
         self.shapes = {name: tuple(value.shape) for name, value in initial.items()}
         self._initial: Tree | None = initial
@@ -131,11 +133,13 @@ class Replica:
 
     @contextmanager
     def model_in_use(self) -> Iterator[Any]:
-        """The model itself with the present parameters, for generation; empty again afterwards."""
+        """The model itself with the present parameters, in evaluation mode; empty and training again afterwards."""
         self.model.update(tree_unflatten(list(self._now().parameters.items())))
+        self.model.eval()
         try:
             yield self.model
         finally:
+            self.model.train()
             self.model.update(self._hollow)
 
     def _now(self) -> _State:

@@ -63,6 +63,8 @@ class Identity:
     host: str
     device: str
     pid: int
+    parameters: int = 0
+    trained_parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ class Trainer:
             host=who.host,
             device=who.device,
             pid=who.pid,
+            parameters=who.parameters,
+            trained_parameters=who.trained_parameters,
         )
 
     def report(self, done: CheckpointDone | ShardWritten) -> None:

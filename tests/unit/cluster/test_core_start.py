@@ -216,3 +216,11 @@ def test_a_checkpoint_that_a_dead_coordinator_ordered_is_journaled_and_moves_not
     world.say(0, CheckpointDone(Step(1), "step-1", 1, 0.1, "hash"))
     assert [fact.step for fact in world.facts(facts.CheckpointWritten)] == [1]
     assert world.core.saves.newest.step == 0
+
+
+def test_the_run_s_first_fact_has_the_model_s_size_as_the_workers_know_it() -> None:
+    world = World()
+    for rank in (0, 1):
+        world.join(rank, parameters=1000, trained_parameters=900)
+    (started,) = world.facts(facts.RunStarted)
+    assert (started.parameters, started.trained_parameters) == (1000, 900)
