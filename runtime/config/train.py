@@ -27,7 +27,7 @@ class TrainSettings(Table):
     compile: bool = True
     """compile the step; false only to find a fault"""
     nonfinite: Literal["skip", "error"] = "skip"
-    """a gradient that is not finite: "skip" the step | "error"; five in a row end the run"""
+    """a gradient that is not finite: "skip" the step | "error"; five in a row roll back"""
     spike_zscore: Amount = 0.0
     """> 0: clip by z-score of the gradient norm's moving average as well"""
     log_every: Positive = 1
