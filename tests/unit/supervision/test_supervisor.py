@@ -248,7 +248,7 @@ async def test_children_that_start_together_wait_for_nobody_and_stop_in_reverse(
         nursery.start_soon(lambda: supervise(root, path="run", emit=diary))
         await diary.wait_for(Ready, "slow")
         root.end()
-    assert diary.names(Ready) == ["b", "c", "slow"]
+    assert sorted(diary.names(Ready)[:2]) == ["b", "c"]  # nobody waited for the slow one; trio runs them in any order
     assert diary.names(Stopping) == ["c", "b", "slow"]
 
 
