@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 import trio
+from mlxd_wire import control_pb2 as pb
 
 from console.cli import main
-from console.cli.control import address_of
+from console.cli.control import address_of, ask
 from runtime import events as facts
 from runtime.actors import Context
 from runtime.app.attendance import Attendance
@@ -24,11 +26,13 @@ from runtime.app.root import Briefing, Root
 from runtime.app.run_lock import RunLock
 from runtime.app.words import STOP_RUN
 from runtime.cluster.detector import HangDetector
-from runtime.errors import RunFolderError, UsageError
+from runtime.errors import RunError, RunFolderError, UsageError
 from runtime.events import Envelope, RunState, fold_all
 from runtime.events.bus import journaled_bus
 from runtime.events.journal import Journal
 from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, Step
+from runtime.rpc import Call, GrpcNetwork, Service, UnaryMethod
+from runtime.rpc.addresses import UNIX
 from runtime.supervision import ChildSpec, Restart, Supervisor, SupervisorSpec, supervise
 from tests.support.supervision_bodies import good
 
@@ -117,11 +121,11 @@ async def test_the_status_is_told_in_words_and_as_json(run_folder: Path, capsys:
 
 async def test_only_its_user_reaches_the_socket_and_nothing_of_it_stays(run_folder: Path) -> None:
     async with served(run_folder):
-        socket = run_folder / SOCKET_NAME
-        while stat.S_IMODE(socket.stat().st_mode) != 0o600:
+        place = run_folder / SOCKET_NAME
+        while stat.S_IMODE(place.stat().st_mode) != 0o600:
             await trio.lowlevel.checkpoint()
-        assert stat.S_ISSOCK(socket.stat().st_mode)
-    assert not socket.exists()
+        assert stat.S_ISSOCK(place.stat().st_mode)
+    assert not place.exists()
 
 
 async def test_a_stop_reaches_the_coordinator_or_says_why_not(
@@ -179,6 +183,45 @@ async def test_a_run_whose_socket_cannot_be_had_goes_on_and_says_so(run_folder: 
 
 def worker_of(rank: Rank, _: int) -> ChildSpec:
     return worker(rank)
+
+
+async def test_a_method_that_this_version_does_not_know_is_an_error_of_the_run(run_folder: Path) -> None:
+    async with served(run_folder):
+        with pytest.raises(RunError, match="Dance"):
+            await trio.to_thread.run_sync(ask, run_folder, "Dance", pb.StopRequest(), pb.StopReply)
+
+
+@pytest.fixture
+def deaf(run_folder: Path) -> Iterator[socket.socket]:
+    """The socket of a live run whose root takes no calls."""
+    lock = RunLock.take(run_folder, "id", "the command")
+    (run_folder / "events.jsonl").touch()
+    with socket.socket(socket.AF_UNIX) as nobody_listens:
+        nobody_listens.bind(str(run_folder / SOCKET_NAME))
+        yield nobody_listens
+    lock.release()
+
+
+def test_a_run_that_takes_no_calls_may_have_ended_in_this_moment(run_folder: Path, deaf: socket.socket) -> None:
+    with pytest.raises(RunFolderError, match="does not take calls"):
+        ask(run_folder, "Stop", pb.StopRequest(), pb.StopReply)
+
+
+async def test_a_run_that_does_not_answer_is_told_so_after_the_time_that_was_given(run_folder: Path) -> None:
+    async def never(request: pb.StopRequest, call: Call) -> pb.StopReply:
+        await trio.sleep_forever()
+        raise AssertionError("nobody wakes it")
+
+    lock = RunLock.take(run_folder, "id", "the command")
+    (run_folder / "events.jsonl").touch()
+    silent = Service("mlxd.Control", {"Stop": UnaryMethod(pb.StopRequest, never)})
+    async with GrpcNetwork.open() as network:
+        async with network.serve([silent], f"{UNIX}{run_folder / SOCKET_NAME}", name="control"):
+            with pytest.raises(RunError, match=r"has not answered within 0.2 s"):
+                await trio.to_thread.run_sync(
+                    lambda: ask(run_folder, "Stop", pb.StopRequest(), pb.StopReply, within_seconds=0.2)
+                )
+    lock.release()
 
 
 def test_a_path_that_is_too_long_is_a_link_to_a_short_one(tmp_path: Path) -> None:

@@ -163,6 +163,20 @@ async def test_the_halving_is_said_once_and_kept() -> None:
             await fitting.add_gradients(Local(Step(2)), world.batch(world.order(2), 0))
 
 
+async def test_below_a_limit_the_first_batch_is_tried_on_half_a_row_and_every_batch_is_measured(
+    small_limit: int,
+) -> None:
+    said = list[MicroBatchHalved]()
+    async with open_device_thread() as device:
+        world = await device.run(World)
+        fitting = Fitting(device, world.replicas[0], Rank(0), said.append)
+        for _ in range(2):
+            local = Local(Step(1))
+            await fitting.add_gradients(local, world.batch(world.order(1), 0))
+            assert local.tallies.keys() == set(range(world.shards))
+    assert said == []
+
+
 async def test_a_device_without_room_for_a_row_is_unfit() -> None:
     said = list[MicroBatchHalved]()
     async with open_device_thread() as device:
