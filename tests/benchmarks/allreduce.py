@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -88,11 +89,14 @@ def run(contestant: str, workers: int) -> dict[int, list[float]]:
             assert process.stdin is not None
             process.stdin.write(addresses + "\n")
             process.stdin.flush()
-        try:
-            said, _ = started[0].communicate(timeout=WATCHDOG_SECONDS)
-        except subprocess.TimeoutExpired:
+        first = started[0]
+        assert first.stdout is not None
+        watchdog = threading.Timer(WATCHDOG_SECONDS, first.kill)
+        watchdog.start()
+        said = first.stdout.readline()
+        watchdog.cancel()
+        if not said:
             print(f"{contestant} with {workers} workers hung and was killed", file=sys.stderr)
-            return {}
         return {int(size): each for size, each in json.loads(said).items()} if said else {}
 
 
@@ -116,6 +120,7 @@ def work(contestant: str, rank: int, workers: int) -> None:
     seconds = {size: [step(size) for _ in range(WARM_UP + REPETITIONS)][WARM_UP:] for size in SIZES_MIB}
     if rank == 0:
         print(json.dumps(seconds), flush=True)
+    sys.stdin.readline()  # nobody leaves while others may still wait for its last message
     os._exit(0)  # a ring whose peer left first would hang in its exit handlers
 
 
