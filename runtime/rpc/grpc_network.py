@@ -110,6 +110,6 @@ def _channel_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.enable_retries", 0),  # who calls decides about retries
         ("grpc.use_local_subchannel_pool", 1),  # no shared back-off with another channel to the same address
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", round(limits.connect_seconds * 1000)),  # its other meaning: see Limits
         ("grpc.max_reconnect_backoff_ms", round(limits.reconnect_seconds * 1000)),
     ]

@@ -32,6 +32,9 @@ class Limits:
     """A ping without an answer for this long breaks the connection: calls on it raise PeerLost."""
     reconnect_seconds: float = 0.5
     """Longest pause before a lost connection may be tried again by the next call."""
+    connect_seconds: float = 5.0
+    """How long one attempt to connect may take. Where nobody listens it is refused at once, but a process that has to
+    wait for a core is slow to greet."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +175,14 @@ async def test_where_nobody_listens_a_call_is_lost_and_the_next_may_succeed(
                     except PeerLost:
                         await trio.lowlevel.checkpoint()  # the connection's own pause between attempts
     assert answer == b"AGAIN"
+
+
+async def test_who_listens_and_is_slow_to_greet_is_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as slow:  # the kernel takes the connection, nobody says anything on it
+        address = f"127.0.0.1:{slow.getsockname()[1]}"
+        async with GrpcNetwork.open() as network, network.connect(address, name="client") as channel:
+            with pytest.raises(trio.TooSlowError):
+                await channel.unary("/test.Probe/Upper", b"", bytes, within=0.5)
 
 
 async def test_a_slow_reader_holds_up_the_handler_that_sends(network: AnyNetwork, probe: Probe) -> None:
