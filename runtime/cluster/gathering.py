@@ -66,7 +66,7 @@ def gathered(book: Book) -> Next | None:
         for entry in agreement.ready:
             entry.role = Role.ACTIVE
         return Boundary()
-    _restore(book)
+    restore_everybody(book)
     return None
 
 
@@ -79,7 +79,7 @@ def roll_back(book: Book, reason: str) -> Next | None:
     _back_to(book, Position(point.step, point.cursor, dict(point.counters)), reason)
     book.verified_at = point.step
     book.roster.members = ()
-    _restore(book)
+    restore_everybody(book)
     return None
 
 
@@ -92,7 +92,8 @@ def _back_to(book: Book, position: Position, reason: str) -> None:
         book.publish(facts.RolledBack(before, position.step, reason, position.cursor))
 
 
-def _restore(book: Book) -> None:
+def restore_everybody(book: Book) -> None:
+    """Order whoever is there to load the state of the book's position from the newest checkpoint."""
     book.phase, at = Phase.RESTORING, book.at
     for entry in book.roster.with_role(*Role):
         entry.role, entry.holds = Role.CATCHING_UP, -1

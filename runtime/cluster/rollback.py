@@ -9,8 +9,7 @@ from __future__ import annotations
 from runtime import events as facts
 from runtime.cluster import explosion
 from runtime.cluster.book import Book, End, Next, Pause
-from runtime.cluster.membership import Role
-from runtime.cluster.messages import Restore
+from runtime.cluster.gathering import restore_everybody
 from runtime.cluster.signals import ROLLED_BACK, Phase, Position
 
 WAIT_SECONDS = 0.25
@@ -33,13 +32,9 @@ def go_back(book: Book, now: float) -> Next | None:
             "or look at the samples that were passed over",
         )
     _retreat(book, trouble)
-    entries = book.roster.with_role(Role.ACTIVE, Role.WAITING)
-    if not entries:
+    if not book.roster.entries:
         return Pause("every worker left before it could go back")
-    book.phase = Phase.RESTORING
-    for entry in entries:
-        entry.role, entry.holds = Role.CATCHING_UP, -1
-        book.send(entry.session, Restore(book.at.step, book.at.cursor, book.at.counters, book.saves.newest.path))
+    restore_everybody(book)
     return None
 
 

@@ -6,7 +6,6 @@ recovery   injected faults + journal -> detection, next commit, whole again (pur
 ledger     journal + data order -> samples lost or doubled, steps done again (pure)
 census     processes, file descriptors, threads and memory of a run
 kills      python -m tests.chaos.kills    faults in workers and coordinator, against an undisturbed run
-coordinators  python -m tests.chaos.coordinators  only the coordinator, against an undisturbed run
 roots      python -m tests.chaos.roots    the root itself killed or interrupted, and the same command again
 mixed      python -m tests.chaos.mixed    mixed faults, against a quiet run and against restarting everything
            (mixture: what befalls whom; hand: deals it; links, disk: how; ordeal: the runs; aftermath, goodput: figures)

@@ -2,7 +2,7 @@
 
     python -m tests.chaos.kills --workers 2 --kills 20
     python -m tests.chaos.kills --workers 4 --kills 100 --aim
-    python -m tests.chaos.kills --workers 3 --kills 20 --kinds coordinator
+    python -m tests.chaos.kills --workers 2 --kills 20 --kinds coordinator --hasty
     python -m tests.chaos.kills --workers 3 --kills 300 --kinds kill,segfault,stop,coordinator --no-compare
 
 Which phase of the step a worker was in is its own last word (`ActorExited.phase`); `--aim` meets the short ones too.

@@ -64,13 +64,20 @@ async def writing(bench: Bench) -> AsyncIterator[list[object]]:
         ctx.ask_stop()
 
 
+@asynccontextmanager
+async def beginning(equipment: Equipment, run_folder: Path) -> AsyncIterator[DeviceEngine]:
+    """A device that holds the initial state."""
+    async with open_device_thread() as thread:
+        engine = DeviceEngine(thread, equipment.replica, equipment.held_out, run_folder, Rank(0))
+        await engine.restore(Restore(Step(0), Cursor(0), {}, ""))
+        yield engine
+
+
 async def test_a_large_state_is_written_by_as_many_as_it_is_worth_and_loads_whole(
     equipment: Equipment, tmp_path: Path
 ) -> None:
     with benches(equipment, tmp_path) as (first, second, third), trio.fail_after(GUARD_SECONDS):
-        async with open_device_thread() as thread:
-            engine = DeviceEngine(thread, equipment.replica, equipment.held_out, tmp_path, Rank(0))
-            await engine.restore(Restore(Step(0), Cursor(0), {}, ""))
+        async with beginning(equipment, tmp_path) as engine:
             async with writing(second) as of_second, writing(third) as of_third:
                 await WriterDesk(second).write(engine, ORDER)
                 await WriterDesk(third).write(engine, ORDER)
@@ -103,9 +110,7 @@ async def test_a_large_state_is_written_by_as_many_as_it_is_worth_and_loads_whol
 async def test_a_small_state_is_one_worker_s(tmp_path: Path) -> None:
     equipment = prepare(load_config(write_tiny_config(tmp_path / "config")), tmp_path / "run", rank=0)
     with benches(equipment, tmp_path) as (first, second, _), trio.fail_after(GUARD_SECONDS):
-        async with open_device_thread() as thread:
-            engine = DeviceEngine(thread, equipment.replica, equipment.held_out, tmp_path, Rank(0))
-            await engine.restore(Restore(Step(0), Cursor(0), {}, ""))
+        async with beginning(equipment, tmp_path) as engine:
             async with writing(first) as of_first, writing(second) as of_second:
                 await WriterDesk(second).write(engine, ORDER)
                 await WriterDesk(first).write(engine, ORDER)
