@@ -13,6 +13,7 @@ from runtime.checkpoint.refusals import ForeignCheckpoint
 from runtime.cluster.messages import RestorePoint
 from runtime.errors import CheckpointError, UsageError
 from runtime.events import CheckpointRejected
+from runtime.events.branches import branch_of
 from runtime.ids import Cursor, Step
 
 
@@ -21,9 +22,9 @@ def start_point(
 ) -> dict[str, Any]:
     """The restore point as JSON; its path is relative to the run's folder.
 
-    Broken checkpoints are set aside, and each is a fact for the journal, `rejected`. Raises CheckpointError when the
-    one that the user named is broken, and UsageError when the newest good one has another optimizer's state than
-    `optimizer`'s.
+    Checkpoints that are broken, or of a branch that a rollback cut off, are set aside, and each is a fact for the
+    journal, `rejected`. Raises CheckpointError when the one that the user named is broken, and UsageError when the
+    newest good one has another optimizer's state than `optimizer`'s.
     """
     if folder.resume_from is not None:
         manifest = verify(folder.resume_from)
@@ -33,7 +34,12 @@ def start_point(
         except OSError as error:
             raise CheckpointError(f"{folder.resume_from} cannot be copied to {target}: {error.strerror}") from error
         say(f"beginning from {folder.resume_from} (step {manifest.step})")
-    found = newest_good(folder.checkpoints, on_rejected=lambda each: rejected(_fact(folder, each)))
+    branch = branch_of(folder.journal_path)
+
+    def objection(step: Step) -> str:
+        return "the run had gone back behind it when it was written" if branch.is_abandoned(step) else ""
+
+    found = newest_good(folder.checkpoints, on_rejected=lambda each: rejected(_fact(folder, each)), objection=objection)
     if found is None:
         return point_to_json(RestorePoint(Step(0), Cursor(0), ""))
     manifest = found.manifest

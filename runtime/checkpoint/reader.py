@@ -45,8 +45,15 @@ class Rejected:
     """Its place in the quarantine; None if it is LATEST, which is written anew, or could not be moved."""
 
 
-def newest_good(root: Path, *, on_rejected: Callable[[Rejected], None]) -> Checkpoint | None:
+def newest_good(
+    root: Path,
+    *,
+    on_rejected: Callable[[Rejected], None],
+    objection: Callable[[Step], str] = lambda _: "",
+) -> Checkpoint | None:
     """The newest checkpoint under `root` whose every byte is as written; None if there is none.
+
+    `objection` says why a step's checkpoint is not to be used even if it is whole; empty: nothing speaks against it.
 
     Broken ones are moved to the quarantine, each with a call of `on_rejected`; LATEST is put right; unfinished ones are
     deleted. Only for whoever owns the run folder. Raises CheckpointError where a person must act: no access, or a
@@ -58,10 +65,11 @@ def newest_good(root: Path, *, on_rejected: Callable[[Rejected], None]) -> Check
         folders = layout.checkpoint_folders(root)
     rejected: set[Step | None] = set()
     for folder in folders:
+        step = layout.step_of(folder.name)
         try:
-            good = Checkpoint(folder, verify(folder))
+            good = Checkpoint(folder, _accepted(folder, "" if step is None else objection(step)))
         except BrokenCheckpoint as error:
-            rejected.add(layout.step_of(folder.name))
+            rejected.add(step)
             on_rejected(_set_aside(folder, str(error)))
         else:
             _mend_latest(root, good.manifest.step, rejected, on_rejected)
@@ -172,6 +180,12 @@ def _load_role(folder: Path, manifest: Manifest, role: Role) -> dict[str, Array]
         name, (entry, whole) = flat.popitem()
         arrays[name] = to_mlx(whole.reshape(entry.shape), entry.dtype)
     return arrays
+
+
+def _accepted(folder: Path, objection: str) -> Manifest:
+    if objection:
+        raise BrokenCheckpoint(objection)
+    return verify(folder)
 
 
 def _set_aside(folder: Path, reason: str) -> Rejected:

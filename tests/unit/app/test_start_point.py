@@ -11,7 +11,7 @@ from runtime.app.run_folder import RunFolder, open_run_folder
 from runtime.app.start_point import start_point
 from runtime.checkpoint.layout import checkpoint_folders
 from runtime.errors import CheckpointError, UsageError
-from runtime.events import CheckpointRejected, RunStarted
+from runtime.events import CheckpointRejected, CheckpointWritten, RolledBack, RunStarted
 from runtime.events.bus import EventBus
 from runtime.events.journal import Journal
 from runtime.ids import ActorPath, Step
@@ -67,6 +67,22 @@ def test_a_broken_checkpoint_is_a_fact_and_the_one_before_it_used(tmp_path: Path
     assert [fact.path for fact in rejected] == ["checkpoints/step-00000010"]
     assert rejected[0].reason.endswith("; it was moved to checkpoints/quarantine/step-00000010")
     assert said == ["resuming from the checkpoint of step 5"]
+
+
+def test_a_checkpoint_of_a_branch_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
+    run = interrupted(tmp_path, 5, 10, 15)
+    journal = Journal(run / "events.jsonl")
+    bus = EventBus(first_seq=journal.next_seq)
+    bus.add_sink(journal.write)
+    for step in (5, 10):
+        bus.publish(CheckpointWritten(Step(step), f"checkpoints/step-{step:08}", 1, 0.1), ActorPath("run"))
+    bus.publish(RolledBack(Step(16), Step(10), "nobody holds the newer state"), ActorPath("run"))
+    journal.close()
+    rejected: list[CheckpointRejected] = []
+    with opened(tmp_path) as folder:
+        assert start_point(folder, lambda _: None, rejected.append, "adamw")["step"] == 10
+    assert [fact.path for fact in rejected] == ["checkpoints/step-00000015"]
+    assert "the run had gone back behind it" in rejected[0].reason
 
 
 def test_a_checkpoint_elsewhere_begins_a_new_run_and_stays_as_it_was(tmp_path: Path) -> None:
