@@ -27,7 +27,14 @@ from runtime.events.ledger_samples import ReadingOrder, Taken, check_samples
 from runtime.events.replay import JournalReader
 from runtime.events.run import RunFinished, RunStarted
 from runtime.events.saving import CheckpointFailed, CheckpointRejected, CheckpointWritten
-from runtime.events.supervision import ActorReady, GenerationStarted, StateHealed, WorkerHung, WorkerLost
+from runtime.events.supervision import (
+    ActorReady,
+    GenerationStarted,
+    StateHealed,
+    WorkerHung,
+    WorkerLost,
+    WorkerRemoved,
+)
 from runtime.events.training import RolledBack, StepAborted, StepCommitted
 from runtime.events.types import Envelope, UnknownEvent
 from runtime.ids import Rank
@@ -61,6 +68,7 @@ class Ledger:
     _hole: int = 0
     """Facts that are missing since the last place where nothing decisive could be."""
     _hole_after: int = 0
+    _asked_to_leave: set[Rank] = field(default_factory=set)
     _doubts: list[str] = field(default_factory=list)
     """A sentence for each hole that could hide a change of the final history."""
 
@@ -225,10 +233,14 @@ class Ledger:
             self.wrong.append(f"the parameters after step {state} are {known} by {where} and {digest} by {source}")
 
     def _count(self, envelope: Envelope) -> None:
-        kind = _KIND_OF.get(type(envelope.event))
-        if kind is not None:
-            self.faults[kind] += 1
         event = envelope.event
+        kind = _KIND_OF.get(type(event))
+        if isinstance(event, WorkerRemoved):
+            self._asked_to_leave.add(event.rank)
+        elif isinstance(event, WorkerLost) and event.rank in self._asked_to_leave:
+            self._asked_to_leave.remove(event.rank)  # no fault: somebody wanted it
+        elif kind is not None:
+            self.faults[kind] += 1
         if isinstance(event, ActorReady) and event.incarnation > 1 and event.path.endswith("/coordinator"):
             self.faults["coordinator restarts"] += 1
 

@@ -19,6 +19,7 @@ from runtime.events import (
     StepAborted,
     WorkerHung,
     WorkerLost,
+    WorkerRemoved,
 )
 from runtime.events.ledger_samples import ReadingOrder
 from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, Step
@@ -112,6 +113,13 @@ def test_faults_survived_are_counted_by_kind() -> None:
         "checkpoints failed": 1,
         "checkpoints rejected": 1,
     }
+
+
+def test_a_worker_that_was_asked_to_leave_is_no_fault_and_its_successor_s_death_is_one() -> None:
+    rank = Rank(1)
+    lost = WorkerLost(rank, Incarnation(1), "its process or connection ended")
+    assert audit(started(), commit(1), WorkerRemoved(rank, "a person"), lost).faults["workers lost"] == 0
+    assert audit(started(), commit(1), WorkerRemoved(rank, "a person"), lost, lost).faults["workers lost"] == 1
 
 
 # ---- what does not
