@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
+from runtime.trainer.cross_entropy import token_losses
+
 Tree: TypeAlias = dict[str, mx.array]
 """Arrays by dotted parameter name."""
 
@@ -21,9 +23,7 @@ def row_losses(logits_BSV: mx.array, tokens_BT: mx.array, mask_BT: mx.array) -> 
 
     Position t predicts token t+1; `mask_BT[b, t]` is 1 where token t of row b is a target that counts.
     """
-    logits_BSV = logits_BSV.astype(mx.float32)
-    chosen_BS = mx.take_along_axis(logits_BSV, tokens_BT[:, 1:, None], axis=-1).squeeze(-1)
-    return ((mx.logsumexp(logits_BSV, axis=-1) - chosen_BS) * mask_BT[:, 1:]).sum(axis=-1)
+    return (token_losses(logits_BSV, tokens_BT[:, 1:]) * mask_BT[:, 1:]).sum(axis=-1)
 
 
 def trainable(model: Any) -> Tree:
