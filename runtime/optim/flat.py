@@ -56,11 +56,15 @@ class FlatLayout:
 
 def backward_order(name: str) -> tuple[int, int, str]:
     """Sort key: the head and what stands outside the layers, then layers from last to first, then embeddings."""
-    words = name.split(".")
-    index = next((int(word) for word in words if word.isdigit()), None)
+    index = layer_of(name)
     if index is not None:
         return 1, -index, name
     return (2 if is_embedding(name) else 0), 0, name
+
+
+def layer_of(name: str) -> int | None:
+    """The index of the layer that a parameter belongs to; None for what stands outside the layers."""
+    return next((int(word) for word in name.split(".") if word.isdigit()), None)
 
 
 def is_embedding(name: str) -> bool:

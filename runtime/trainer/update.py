@@ -1,4 +1,4 @@
-"""From a summed gradient to new parameters: divide by the tokens, clip, AdamW, in one compiled function."""
+"""From a summed gradient to new parameters: divide by the tokens, clip, optimize, in one compiled function."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import mlx.core as mx
 
 from runtime.config.train import OptimSettings
 from runtime.flow import CommittedStep
-from runtime.optim import adamw
 from runtime.optim.clip import clip_scale, square_sum
 from runtime.optim.flat import FlatLayout
+from runtime.optim.optimizer import Optimizer
 from runtime.trainer.gradients import Tree
 
 
@@ -21,7 +21,7 @@ class Update:
     def __init__(self, parameters: Tree, optim: OptimSettings, max_grad_norm: float, *, compiled: bool) -> None:
         """`parameters` give names and shapes only."""
         self.layout = FlatLayout.of(parameters)
-        self.optim, self.max_grad_norm = optim, max_grad_norm
+        self.optimizer, self.max_grad_norm = Optimizer(optim), max_grad_norm
         wrap: Callable[..., Any] = mx.compile if compiled else _as_it_is
         self._square_sum = wrap(self._square_sum_of)
         self._apply = wrap(self._apply_to)
@@ -29,7 +29,7 @@ class Update:
 
     def initial(self, parameters: Tree) -> Tree:
         """Optimizer state before the first update."""
-        return adamw.init(parameters)
+        return self.optimizer.init(parameters)
 
     def square_sum(self, gradient: Tree | mx.array) -> mx.array:
         """Sum of squares over all elements, leaf by leaf in a fixed order, float32 scalar; lazily."""
@@ -71,17 +71,7 @@ class Update:
         update: mx.array,
     ) -> tuple[Tree, Tree]:
         gradients = {name: value * scale for name, value in self._tree(gradient).items()}
-        return adamw.update(
-            parameters,
-            gradients,
-            state,
-            lr=rate,
-            step=update,
-            betas=self.optim.betas,
-            eps=self.optim.eps,
-            weight_decay=self.optim.weight_decay,
-            decay_all=self.optim.decay_all,
-        )
+        return self.optimizer.update(parameters, gradients, state, lr=rate, step=update)
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
