@@ -29,6 +29,10 @@ class Local:
     tallies: dict[ShardId, ShardTally] = field(default_factory=dict)
     gradients: Any = None
     """The engine's own form of the summed gradients of these shards."""
+    alone: bool = False
+    """Whether these are all shards of the step: nobody else's part will be added."""
+    square_sum: Any = None
+    """The engine's own form of the sum of squares of `gradients`, if it was computed with them."""
     useful_tokens: int = 0
     computed_positions: int = 0
     compute_seconds: float = 0.0

@@ -165,7 +165,8 @@ class Replica:
             losses_B, total = self.functions.add(self._now().parameters, total, micro.tokens_BT, micro.mask_BT)
             losses.append(losses_B)
             mx.async_eval(losses_B, total)
-        mx.eval(losses, total)
+        local.square_sum = self.update.square_sum(total) if local.alone else None
+        mx.eval(losses, total, local.square_sum)
         local.gradients = total
         self._tally(local, batch, batch.micros, losses)
 
@@ -222,7 +223,8 @@ class Replica:
             gradient = self.update.flatten(tree)
         else:
             gradient = found
-        square = self.update.square_sum(gradient)
+        known = local.square_sum if gradient is found else None
+        square = self.update.square_sum(gradient) if known is None else known
         mx.eval(square, gradient)
         self.prepared[local.step] = _Prepared(gradient, local)
         value = float(square.item())

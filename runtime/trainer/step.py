@@ -24,6 +24,7 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
     """
     feeder, engine, exchange, pulse = parts.feeder, parts.engine, parts.exchange, parts.pulse
     missing, alone = without(order, rank, local), order.receivers == (rank,)
+    local.alone = alone
     if missing.owners:
         pulse.enter(order.step, "feed")
         batch = await feeder.take(missing, rank)
