@@ -36,6 +36,12 @@ PURE = [
     "runtime/cluster/placement.py",
     "runtime/collectives/exchange.py",
     "runtime/events/fold.py",
+    "runtime/pipeline/actions.py",
+    "runtime/pipeline/partition.py",
+    "runtime/pipeline/schedules.py",
+    "runtime/pipeline/simulator.py",
+    "runtime/pipeline/transfers.py",
+    "runtime/pipeline/validator.py",
     "runtime/supervision/backoff.py",
     "runtime/supervision/core.py",
 ]

@@ -1,0 +1,8 @@
+"""Pipeline parallelism: layers cut into stages, micro-batches that flow through them, and what each device does when.
+
+Pure:   actions (what a stage does), schedules (in which order), transfers (who sends what to whom), validator (proof
+        that an order works), schedule_csv; partition (which layers where), costs (how long each takes), simulator (how
+        long a step takes), choice (which schedule), support (which architectures can be cut)
+
+Nothing here that is pure imports mlx: the plan of a run is made before a device is touched.
+"""
