@@ -37,6 +37,8 @@ PURE = [
     "runtime/collectives/exchange.py",
     "runtime/events/fold.py",
     "runtime/pipeline/actions.py",
+    "runtime/pipeline/choice.py",
+    "runtime/pipeline/costs.py",
     "runtime/pipeline/partition.py",
     "runtime/pipeline/schedules.py",
     "runtime/pipeline/simulator.py",
