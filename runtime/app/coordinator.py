@@ -26,6 +26,7 @@ from runtime.app.rates import rate_of
 from runtime.app.words import JOURNALED, SERVE, SERVING, STOP_RUN
 from runtime.cluster.coordinator import Coordinator
 from runtime.cluster.core import Core
+from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.messages import RestorePoint
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
@@ -56,6 +57,7 @@ def plan_of(config: Config, workers: int) -> RunPlan:
         answers_every=generate.every,
         stop_on_nonfinite=config.train.nonfinite == "error",
         spike_zscore=config.train.spike_zscore,
+        loss_scale=LossScale.configured(config.model.dtype, config.optim.loss_scale),
         verify_every=config.sync.verify_every,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 
+from runtime.cluster.loss_scale import LossScale
 from runtime.config.schema import Config
 from runtime.data.batches import Shaping
 from runtime.data.dataset import Datasets, load_datasets, write_quarantine
@@ -22,6 +23,7 @@ from runtime.models.load import Loaded, load_model
 from runtime.models.tokenizer import json_bytes
 from runtime.trainer.evaluate import HeldOut
 from runtime.trainer.gradients import trainable
+from runtime.trainer.precision import precision_of
 from runtime.trainer.replica import Replica
 from runtime.trainer.update import Update
 
@@ -123,6 +125,18 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     def rebuild() -> Any:
         return load_model(config.model, config.run.seed).model
 
-    replica = Replica(loaded.model, rebuild, update, shards, config.run.deterministic, compiled)
+    precision = precision_of(config.model.dtype, default_kind())
+    compute = precision.compute if precision.compute != precision.storage else None
+    loss_scale = LossScale.configured(config.model.dtype, config.optim.loss_scale)
+    replica = Replica(
+        loaded.model,
+        rebuild,
+        update,
+        shards,
+        config.run.deterministic,
+        compiled,
+        compute=compute,
+        loss_scale=loss_scale,
+    )
     held_out = HeldOut(config, datasets, loaded.tokenizer)
     return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), default_kind().value)

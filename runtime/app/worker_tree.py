@@ -14,15 +14,17 @@ from runtime.checkpoint.retention import Keeping
 from runtime.checkpoint.writer import MAILBOX_CAPACITY, checkpoint_writer
 from runtime.cluster.messages import Refused
 from runtime.cluster.session import open_session
-from runtime.collectives import Peer, WireDtype
+from runtime.collectives import Peer
 from runtime.errors import PeerLost, RunError, StaleGeneration, WorkerUnfit
 from runtime.events import WorkerRetired
 from runtime.ids import RunId
+from runtime.models.device import default_kind
 from runtime.rpc import GrpcNetwork
 from runtime.supervision import ChildSpec, Restart, Strategy, Supervisor, SupervisorSpec
 from runtime.trainer.device_engine import DeviceEngine
 from runtime.trainer.engine import Parts
 from runtime.trainer.exchange import PeerExchange
+from runtime.trainer.precision import wire_dtype
 from runtime.trainer.trainer import Identity, Trainer
 
 RECONNECT_SECONDS = 0.1
@@ -51,7 +53,7 @@ def worker_tree(bench: Bench) -> Supervisor:
 
 async def _peer(ctx: Context[None], bench: Bench) -> None:
     config = bench.equipment.config
-    wire = WireDtype.BFLOAT16 if config.sync.wire_dtype == "bfloat16" else WireDtype.FLOAT32
+    wire = wire_dtype(config, default_kind())
     host = config.cluster.listen.rpartition(":")[0]
     contact = await bench.contact()
     peer = Peer.open(

@@ -5,10 +5,11 @@ Pure; sums are taken in shard order, so that the number of workers does not show
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from runtime.cluster import explosion
+from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.messages import ShardTally, Verdict, Vote
 from runtime.cluster.signals import GENERATION, Position
 from runtime.events import StepCommitted
@@ -96,7 +97,10 @@ class Ballot:
         )
 
 
-def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: Step, zscore: float = 0.0) -> Position:
+def advance(
+    at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: Step, zscore: float = 0.0,
+    loss_scale: LossScale | None = None,
+) -> Position:  # fmt: skip
     """The position after a complete ballot: cursor, counters and the verdict that every member applies."""
     order = ballot.order
     applied = count.finite and count.tokens > 0
@@ -108,10 +112,19 @@ def advance(at: Position, ballot: Ballot, count: Count, rate_of: RateOf, last: S
     clip = explosion.clip_of(at.counters, count.grad_norm, zscore)
     committed = CommittedStep(order.step, applied, count.tokens, count.loss_sum, count.grad_norm, clip.norm)
     rate = rate_of(max(update, 1), last) * explosion.rate_factor(at.counters, update)
+    excused = is_search(count, at.counters, loss_scale)
     counters = explosion.after_step(
-        counters, step=order.step, applied=applied, loss=count.loss, norm=count.grad_norm, zscore=zscore
-    )
+        counters, step=order.step, applied=applied, loss=count.loss, norm=count.grad_norm, zscore=zscore,
+        excused=excused,
+    )  # fmt: skip
+    if loss_scale is not None:
+        counters = loss_scale.follow(counters, finite=count.finite, applied=applied)
     return Position(order.step, Cursor(order.cursor + order.samples), counters, Verdict(committed, rate, update))
+
+
+def is_search(count: Count, counters: Mapping[str, float], loss_scale: LossScale | None) -> bool:
+    """Whether the gradient is not finite only because float16's loss scale is still being looked for."""
+    return not count.finite and loss_scale is not None and loss_scale.explains(counters, count.loss)
 
 
 def committed_fact(ballot: Ballot, count: Count, at: Position, seconds: float) -> StepCommitted:

@@ -88,11 +88,14 @@ def is_out_of_proportion(counters: Counters, norm: float, zscore: float) -> bool
 
 
 def after_step(
-    counters: Counters, *, step: int, applied: bool, loss: float, norm: float, zscore: float
+    counters: Counters, *, step: int, applied: bool, loss: float, norm: float, zscore: float, excused: bool = False
 ) -> dict[str, float]:
-    """The counters when one more step was judged: streaks, statistics, and what is over by now."""
+    """The counters when one more step was judged: streaks, statistics, and what is over by now.
+
+    `excused`: that it was skipped is no sign of trouble.
+    """
     after = dict(counters)
-    _count(after, _SKIPS, 0 if applied else counters.get(_SKIPS, 0) + 1)
+    _count(after, _SKIPS, 0 if applied else counters.get(_SKIPS, 0) + (not excused))
     if zscore > 0 and applied and math.isfinite(loss) and math.isfinite(norm):
         _follow_norm(after, min(norm, _norm_limit(counters, zscore)))
         if _is_high(counters, loss):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime import events as facts
 from runtime.cluster import explosion
-from runtime.cluster.ballot import Ballot, Count, advance, committed_fact
+from runtime.cluster.ballot import Ballot, Count, advance, committed_fact, is_search
 from runtime.cluster.book import Book, Boundary, Closing, End, Next, Pause
 from runtime.cluster.boundary import open_step
 from runtime.cluster.drift import verified
@@ -40,21 +40,25 @@ def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
 def _what_is_bad(book: Book, count: Count) -> str:
     """A clause about numbers that a broken device may have made; empty when there are none."""
     if not count.finite:
-        return "the gradient is not finite"
+        searching = is_search(count, book.at.counters, book.plan.loss_scale)
+        return "" if searching else "the gradient is not finite"
     if explosion.is_out_of_proportion(book.at.counters, count.grad_norm, book.plan.spike_zscore):
         return f"the gradient's norm of {count.grad_norm:.4g} is out of all proportion"
     return ""
 
 
 def _commit(book: Book, ballot: Ballot, count: Count, bad: str, now: float) -> Next:
-    before, zscore = book.at.counters, book.plan.spike_zscore
-    book.at = advance(book.at, ballot, count, book.rate_of, book.last, zscore)
+    before, zscore, scale = book.at.counters, book.plan.spike_zscore, book.plan.loss_scale
+    book.at = advance(book.at, ballot, count, book.rate_of, book.last, zscore, scale)
     book.publish(committed_fact(ballot, count, book.at, now - book.step_since))
     step, clip = book.at.step, explosion.clip_of(before, count.grad_norm, zscore)
     for found in book.inquiry.found(bad):
         book.publish(found)
     if clip.norm:
         book.publish(facts.GradientClipped(step, count.grad_norm, clip.norm, clip.zscore))
+    if scale is not None and (now_is := scale.after(book.at.counters)) != scale.after(before):
+        reason = f"{scale.growth_steps} steps without an overflow" if count.finite else "a gradient overflowed"
+        book.publish(facts.LossScaleChanged(step, scale.after(before), now_is, reason))
     if book.plan.stop_on_nonfinite and not explosion.is_calm(book.at.counters):
         return End("failed", f"the gradient of step {step} was not finite; lower optim.lr")
     for rank in book.inquiry.convicted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from runtime.cluster.loss_scale import LossScale
 from runtime.ids import Cursor, Step
 
 
@@ -36,6 +37,8 @@ class RunPlan:
     max_skipped_in_a_row: int = 5
     spike_zscore: float = 0.0
     """> 0: norms and losses are judged by statistics, too."""
+    loss_scale: LossScale | None = None
+    """Of float16; None: the loss is not scaled."""
     verify_every: int = 0
     """Steps between two comparisons of the replicas; 0: never."""
 

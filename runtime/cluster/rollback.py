@@ -55,6 +55,10 @@ def _retreat(book: Book, trouble: str) -> None:
             retreat.rate_factor, retreat.rate_updates,
         )
     )  # fmt: skip
+    scale = book.plan.loss_scale
+    if scale is not None and (now_is := scale.after(retreat.counters)) != scale.after(before.counters):
+        reason = f"the run went back to step {point.step}"
+        book.publish(facts.LossScaleChanged(before.step, scale.after(before.counters), now_is, reason))
 
 
 def due(book: Book, now: float) -> bool:

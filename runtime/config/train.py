@@ -55,7 +55,7 @@ class OptimSettings(Table):
     lr: Annotated[float, Field(gt=0, le=10)] = 1e-4
     """highest learning rate, reached after the warmup"""
     betas: Annotated[tuple[ProperFraction, ProperFraction], Field(strict=False)] = (0.9, 0.95)
-    """decay of the first and the second moment"""
+    """decay of the first and the second moment; momentum of sgd and muon: the first"""
     eps: PositiveNumber = 1e-8
     """added to the denominator"""
     weight_decay: Amount = 0.01

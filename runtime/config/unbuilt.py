@@ -34,7 +34,6 @@ def _only(what: str, *values: Any) -> Unbuilt:
 
 
 UNBUILT: Mapping[str, Unbuilt] = {
-    "model.dtype": _only("training in 16 bit", "auto", "float32"),
     "model.quantize_bits": _only("a quantised base model", 0),
     "model.adapter.type": _only("training an adapter", "full"),
     "data.streaming": _only("streaming data", False),
@@ -46,7 +45,6 @@ UNBUILT: Mapping[str, Unbuilt] = {
     ),
     "data.source.format": _only("this data format", "auto", "alpaca"),
     "train.grad_checkpoint": _only("recomputing activations", "none"),
-    "optim.name": _only("this optimizer", "adamw"),
     "parallel.pipeline": _only("pipeline parallelism", 1),
     "parallel.schedule": _only("choosing a pipeline schedule", "auto"),
     "parallel.split": _only("splitting layers over stages", ()),

@@ -14,6 +14,7 @@ from runtime.events.numerics import (
     DataSuspected,
     DeviceSuspected,
     GradientClipped,
+    LossScaleChanged,
     MicroBatchHalved,
     ReplicaDrifted,
     WorkerRetired,
@@ -91,6 +92,7 @@ __all__ = [
     "ReplicaDrifted",
     "WorkerRetired",
     "GradientClipped",
+    "LossScaleChanged",
     "DeviceSuspected",
     "DataSuspected",
     # saving

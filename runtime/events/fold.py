@@ -17,6 +17,7 @@ from runtime.events.numerics import (
     DataSuspected,
     DeviceSuspected,
     GradientClipped,
+    LossScaleChanged,
     MicroBatchHalved,
     ReplicaDrifted,
     WorkerRetired,
@@ -93,6 +94,7 @@ def _folded(state: RunState, event: _Rest) -> RunState:
             | ReplicaDrifted()
             | WorkerRetired()
             | GradientClipped()
+            | LossScaleChanged()
             | DeviceSuspected()
             | DataSuspected()
         ):

@@ -10,13 +10,22 @@ from runtime.events.numerics import (
     DataSuspected,
     DeviceSuspected,
     GradientClipped,
+    LossScaleChanged,
     MicroBatchHalved,
     ReplicaDrifted,
     WorkerRetired,
 )
 from runtime.events.state import Mark, RunState
 
-Fact: TypeAlias = MicroBatchHalved | ReplicaDrifted | WorkerRetired | GradientClipped | DeviceSuspected | DataSuspected
+Fact: TypeAlias = (
+    MicroBatchHalved
+    | ReplicaDrifted
+    | WorkerRetired
+    | GradientClipped
+    | LossScaleChanged
+    | DeviceSuspected
+    | DataSuspected
+)
 
 
 def folded(state: RunState, event: Fact) -> RunState:
@@ -33,6 +42,8 @@ def folded(state: RunState, event: Fact) -> RunState:
             return raise_alarm(state, f"drift {event.rank}", f"worker {event.rank}", cause, fix=fix)
         case GradientClipped():
             return replace(state, marks=state.marks.append(Mark(event.step, "clipped", f"z {event.zscore:.1f}")))
+        case LossScaleChanged():
+            return replace(state, training=replace(state.training, loss_scale=event.after))
         case DeviceSuspected():
             cause = f"its numbers of step {event.step} were bad, another worker's were not ({event.times}. time)"
             fix = f"at {event.most} it leaves the run; have its memory tested"

@@ -42,6 +42,7 @@ def committed(training: Training, event: StepCommitted, wall_seconds: float) -> 
         tokens=training.tokens + event.tokens,
         committed=training.committed + 1,
         skipped=training.skipped + (not event.applied),
+        loss_scale=training.loss_scale,
         aborted=training.aborted,
         first_evaluations=training.first_evaluations,
         evaluations=training.evaluations,

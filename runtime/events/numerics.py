@@ -56,6 +56,17 @@ class GradientClipped:
 
 
 @dataclass(frozen=True, slots=True)
+class LossScaleChanged:
+    """float16's loss is multiplied with another factor from the next step on, on every worker."""
+
+    step: Step
+    before: float
+    """What the gradient of `step` was computed with."""
+    after: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSuspected:
     """What a worker computed was bad, and what another one made of the same samples was not."""
 

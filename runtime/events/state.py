@@ -111,6 +111,8 @@ class Training:
     """Trained tokens of all commits that the journal carries, repeated ones included."""
     committed: int = 0
     skipped: int = 0
+    loss_scale: float = 0.0
+    """What float16's loss is multiplied with; 0 until it first changed."""
     aborted: int = 0
     first_evaluations: Mapping[str, EvaluationFinished] = field(default_factory=dict)
     """By split."""

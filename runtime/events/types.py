@@ -13,6 +13,7 @@ from runtime.events.numerics import (
     DataSuspected,
     DeviceSuspected,
     GradientClipped,
+    LossScaleChanged,
     MicroBatchHalved,
     ReplicaDrifted,
     WorkerRetired,
@@ -66,7 +67,8 @@ Known: TypeAlias = (
     | WorkerAdded | WorkerRemoved
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
     | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
-    | MicroBatchHalved | ReplicaDrifted | WorkerRetired | GradientClipped | DeviceSuspected | DataSuspected
+    | MicroBatchHalved | ReplicaDrifted | WorkerRetired | GradientClipped | LossScaleChanged | DeviceSuspected
+    | DataSuspected
     | CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )  # fmt: skip
 Event: TypeAlias = Known | UnknownEvent

@@ -2,6 +2,9 @@
 
 Shape letters: B rows, T tokens of a row, S = T - 1 predicted positions, V vocabulary. A row's loss is the sum over its
 trained targets; the division by the step's token count happens once, in the optimizer, when all devices have counted.
+
+Gradients are float32 sums, whatever they were computed in. float16's are computed of a scaled loss and divided again at
+once: what overflowed is not finite, and everything else is as if nothing had been scaled.
 """
 
 from __future__ import annotations
@@ -34,26 +37,39 @@ def trainable(model: Any) -> Tree:
 class GradientFunctions:
     """Compiled once per shape of micro-batch; `shapes` counts how many there were."""
 
-    def __init__(self, model: Any, *, compiled: bool) -> None:
-        """`model` is only traced: the parameters are arguments, and what it holds afterwards is of no meaning."""
+    def __init__(self, model: Any, *, compiled: bool, compute: mx.Dtype | None = None) -> None:
+        """`model` is only traced: the parameters are arguments, and what it holds afterwards is of no meaning.
 
-        def loss(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
+        `compute` is the dtype of both passes where it is not that of the parameters: they are cast when they are used.
+        """
+
+        def loss(
+            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, factor: mx.array | None
+        ) -> tuple[mx.array, mx.array]:
             model.update(tree_unflatten(list(parameters.items())))
             losses_B = row_losses(model(tokens_BT[:, :-1]), tokens_BT, mask_BT)
-            return losses_B.sum(), losses_B
+            return losses_B.sum() if factor is None else losses_B.sum() * factor, losses_B
 
         both: Callable[..., Any] = mx.value_and_grad(loss)
 
-        def first(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, Tree]:
-            (_, losses_B), gradients = both(parameters, tokens_BT, mask_BT)
-            return losses_B, {name: value.astype(mx.float32) for name, value in gradients.items()}
+        def first(
+            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None
+        ) -> tuple[mx.array, Tree]:
+            factor = None if scale is None else scale / _power_of_two(tokens_BT.size)
+            (_, losses_B), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor)
+            gradients = _cast(found, mx.float32)
+            if factor is not None:
+                gradients = {name: value / factor for name, value in gradients.items()}
+            return losses_B, gradients
 
-        def more(parameters: Tree, so_far: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, Tree]:
-            losses_B, gradients = first(parameters, tokens_BT, mask_BT)
+        def more(
+            parameters: Tree, so_far: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None
+        ) -> tuple[mx.array, Tree]:
+            losses_B, gradients = first(parameters, tokens_BT, mask_BT, scale)
             return losses_B, {name: so_far[name] + value for name, value in gradients.items()}
 
         def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
-            model.update(tree_unflatten(list(parameters.items())))
+            model.update(tree_unflatten(list(_cast(parameters, compute).items())))
             model.eval()  # without dropout
             try:
                 logits_BSV = model(tokens_BT[:, :-1])
@@ -66,20 +82,35 @@ class GradientFunctions:
         self._first, self._more, self._judge = wrap(first), wrap(more), wrap(judge)
         self.shapes: set[tuple[int, ...]] = set()
 
-    def add(self, parameters: Tree, so_far: Tree | None, tokens: Any, mask: Any) -> tuple[mx.array, Tree]:
-        """(row losses [B], `so_far` plus the gradients of this micro-batch in float32), lazily."""
+    def add(
+        self, parameters: Tree, so_far: Tree | None, tokens: Any, mask: Any, scale: mx.array | None = None
+    ) -> tuple[mx.array, Tree]:
+        """(row losses [B], `so_far` plus the gradients of this micro-batch in float32), lazily.
+
+        `scale` is float16's loss scale: of the mean over the positions of the micro-batch (in number, the next power of
+        two), as where a loss is a mean, so that one scale suits micro-batches of every size.
+        """
         tokens_BT, mask_BT = mx.array(tokens), mx.array(mask)
         self.shapes.add(tuple(tokens_BT.shape))
         if so_far is None:
-            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT)
+            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT, scale)
         else:
-            result = self._more(parameters, so_far, tokens_BT, mask_BT)
+            result = self._more(parameters, so_far, tokens_BT, mask_BT, scale)
         return result
 
     def judge(self, parameters: Tree, tokens: Any, mask: Any) -> tuple[mx.array, mx.array]:
         """(row losses [B], correct first choices [B]) without gradients, lazily."""
         result: tuple[mx.array, mx.array] = self._judge(parameters, mx.array(tokens), mx.array(mask))
         return result
+
+
+def _cast(arrays: Tree, dtype: mx.Dtype | None) -> Tree:
+    return arrays if dtype is None else {name: value.astype(dtype) for name, value in arrays.items()}
+
+
+def _power_of_two(count: int) -> int:
+    """The smallest one that is not less than `count`."""
+    return 1 << max(0, count - 1).bit_length()
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

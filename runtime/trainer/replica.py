@@ -21,11 +21,13 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from runtime.checkpoint.shares import Share, StateSizes
+from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.messages import ShardTally, Verdict
 from runtime.collectives.tree import TreeSum
 from runtime.errors import ModelError
 from runtime.flow import Array, Batch, Micro, Node, Snapshot
 from runtime.ids import Cursor, ShardId, Step
+from runtime.optim.optimizer import refitted
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
 from runtime.trainer.update import Update
@@ -62,17 +64,22 @@ class Replica:
     logical_shards: int
     deterministic: bool
     compiled: bool
+    compute: mx.Dtype | None = None
+    """What both passes compute in; None: in the parameters' own dtype."""
+    loss_scale: LossScale | None = None
+    """Of float16."""
     state: _State | None = None
     prepared: dict[Step, _Prepared] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.functions = GradientFunctions(self.model, compiled=self.compiled)
+        self.functions = GradientFunctions(self.model, compiled=self.compiled, compute=self.compute)
         initial = trainable(self.model)
         everything = dict(tree_flatten(self.model.parameters()))
         self.elements = sum(value.size for value in everything.values())
         """Parameters of the whole model, trained or not."""
         self.frozen = {name: value for name, value in everything.items() if name not in initial}
         self.shapes = {name: tuple(value.shape) for name, value in initial.items()}
+        self._dtypes = {name: value.dtype for name, value in initial.items()}
         self._initial: Tree | None = initial
         self._hollow = tree_unflatten([(name, mx.zeros(0, value.dtype)) for name, value in initial.items()])
 
@@ -84,12 +91,16 @@ class Replica:
         return self._adopt(Step(0), Cursor(0), {}, dict(parameters), self.update.initial(parameters))
 
     def adopt(self, snapshot: Snapshot) -> int:
-        """Take over a state, from disk or a peer; returns its size in bytes. ModelError if it is another model's."""
+        """Take over a state, from disk or a peer; returns its size in bytes. ModelError if it is another model's.
+
+        It may have been stored in another dtype: nothing is lost but what a 16-bit parameter cannot hold.
+        """
         given = {name: _on_device(value) for name, value in snapshot.parameters.items() if name in self.shapes}
         wrong = [name for name, shape in self.shapes.items() if name not in given or tuple(given[name].shape) != shape]
         if wrong:
             raise ModelError(f"the state of step {snapshot.step} belongs to another model: {wrong[0]} does not fit")
         optimizer = {name: _on_device(value) for name, value in snapshot.optimizer.items()}
+        given, optimizer = refitted(given, optimizer, self._dtypes)
         return self._adopt(snapshot.step, snapshot.cursor, dict(snapshot.counters), given, optimizer)
 
     def _adopt(self, step: Step, cursor: Cursor, counters: dict[str, float], parameters: Tree, optimizer: Tree) -> int:
@@ -162,13 +173,19 @@ class Replica:
         total: Any = local.gradients
         losses: list[mx.array] = []
         for micro in batch.micros:
-            losses_B, total = self.functions.add(self._now().parameters, total, micro.tokens_BT, micro.mask_BT)
+            losses_B, total = self._added(total, micro)
             losses.append(losses_B)
             mx.async_eval(losses_B, total)
         local.square_sum = self.update.square_sum(total) if local.alone else None
         mx.eval(losses, total, local.square_sum)
         local.gradients = total
         self._tally(local, batch, batch.micros, losses)
+
+    def _added(self, total: Tree | None, micro: Micro) -> tuple[mx.array, Tree]:
+        """(row losses, `total` plus the gradients of one micro-batch), lazily."""
+        state = self._now()
+        scale = None if self.loss_scale is None else mx.array(self.loss_scale.after(state.counters), mx.float32)
+        return self.functions.add(state.parameters, total, micro.tokens_BT, micro.mask_BT, scale)
 
     def _add_by_tree(self, local: Local, batch: Batch) -> None:
         """Shards from left to right, what was already there between them; at most log2(V) + 1 sums live at once."""
@@ -181,7 +198,7 @@ class Replica:
         for node in sorted([*done, *micros]):
             total: Tree | None = done.pop(node, None)
             for micro in micros.get(node, ()):
-                losses_B, total = self.functions.add(self._now().parameters, total, micro.tokens_BT, micro.mask_BT)
+                losses_B, total = self._added(total, micro)
                 losses.append(losses_B)
                 mx.async_eval(losses_B, total)  # at once: a graph of several micro-batches would hold them all
             assert total is not None  # a shard has at least one micro-batch, of padding if it is empty

@@ -20,6 +20,7 @@ from runtime.events import (
     EvaluationFinished,
     GenerationStarted,
     GradientClipped,
+    LossScaleChanged,
     MicroBatchHalved,
     ReplicaDrifted,
     RestartPlanned,
@@ -204,6 +205,10 @@ def _gradient_clipped(event: GradientClipped, state: RunState) -> str:
     return f"step {event.step}: gradient norm clipped from {norms} ({event.zscore:.1f} deviations above the mean)"
 
 
+def _loss_scale_changed(event: LossScaleChanged, state: RunState) -> str:
+    return f"step {event.step}: {event.reason}; the loss scale is {event.after:g} now, {event.before:g} before"
+
+
 def _device_suspected(event: DeviceSuspected, state: RunState) -> str:
     what = f"computed bad numbers at step {event.step}, another worker good ones from the same samples"
     return f"worker {event.rank} {what} ({event.times} of {event.most} times; then it leaves)"
@@ -256,6 +261,7 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     ReplicaDrifted: _replica_drifted,
     WorkerRetired: _worker_retired,
     GradientClipped: _gradient_clipped,
+    LossScaleChanged: _loss_scale_changed,
     DeviceSuspected: _device_suspected,
     DataSuspected: _data_suspected,
     GenerationStarted: _generation_started,

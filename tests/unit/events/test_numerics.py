@@ -9,6 +9,7 @@ from runtime.events import (
     Envelope,
     GradientClipped,
     Known,
+    LossScaleChanged,
     MicroBatchHalved,
     ReplicaDrifted,
     RolledBack,
@@ -74,6 +75,14 @@ def test_a_clipped_gradient_is_marked_on_the_charts_and_is_no_alarm() -> None:
     assert (list(state.marks), state.alarms) == ([Mark(7, "clipped", "z 99.0")], {})
     line = line_of(envelope, state)
     assert line == "step 7: gradient norm clipped from 1234 to 1.5 (99.0 deviations above the mean)"
+
+
+def test_a_loss_scale_is_kept_and_told_and_is_no_alarm() -> None:
+    fact = LossScaleChanged(Step(7), 65536.0, 32768.0, "a gradient overflowed")
+    envelope = Envelope(1, 1000.0, ActorPath("run"), fact)
+    state = fold(RunState(), envelope)
+    assert (state.training.loss_scale, state.alarms) == (32768.0, {})
+    assert line_of(envelope, state) == ("step 7: a gradient overflowed; the loss scale is 32768 now, 65536 before")
 
 
 def test_a_suspected_device_is_an_alarm_that_counts() -> None:
