@@ -1,4 +1,4 @@
-"""The same training as a plain program: one process, one sample at a time, no padding; AdamW and clipping in float64.
+"""The same training as a plain program: one process, one sample at a time, no padding; updates and clipping in float64.
 
 Nothing of ours is imported: gradients are those of mlx on the unpadded sample, everything after them is numpy.
 """
@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from mlx import nn
 from mlx.utils import tree_flatten
+
+from tests.unit.optim import plain
 
 Sample: TypeAlias = tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]
 Arrays: TypeAlias = dict[str, npt.NDArray[np.float64]]
@@ -37,16 +39,15 @@ def summed(model: Any, samples: Iterable[Sample]) -> tuple[float, int, Arrays]:
     return loss_sum, tokens, gradients
 
 
-class Adam:
-    """Decoupled weight decay on matrices that are no embeddings, bias correction, clipping of the mean gradient."""
+class Plain:
+    """An optimizer of `plain` on a model: decay on matrices that are no embeddings, clipping of the mean gradient."""
 
-    def __init__(self, model: Any, *, max_norm: float, decay: float, betas: tuple[float, float], eps: float) -> None:
-        self.model, self.max_norm, self.decay, self.betas, self.eps = model, max_norm, decay, betas, eps
+    def __init__(self, model: Any, *, max_norm: float, decay: float, optimizer: str = "adamw") -> None:
+        self.model, self.max_norm, self.decay, self.optimizer = model, max_norm, decay, optimizer
         self.weights: Arrays = {
             name: np.array(value, np.float64) for name, value in tree_flatten(model.trainable_parameters())
         }
-        self.m = {name: np.zeros_like(value) for name, value in self.weights.items()}
-        self.v = {name: np.zeros_like(value) for name, value in self.weights.items()}
+        self.states: dict[str, plain.State] = {name: {} for name in self.weights}
         self.updates = 0
 
     def update(self, tokens: int, gradients: Arrays, rate: float) -> float:
@@ -54,14 +55,11 @@ class Adam:
         self.updates += 1
         norm = math.sqrt(sum(float((value**2).sum()) for value in gradients.values())) / tokens
         factor = min(1.0, self.max_norm / (norm + 1e-6)) / tokens
-        (b1, b2), t = self.betas, self.updates
         for name, weight in self.weights.items():
-            gradient = gradients[name] * factor
-            self.m[name] = b1 * self.m[name] + (1 - b1) * gradient
-            self.v[name] = b2 * self.v[name] + (1 - b2) * gradient**2
+            step = plain.step_of(self.optimizer, name, weight.ndim)
             decays = weight.ndim == 2 and "norm" not in name and "embed" not in name
-            kept = weight * (1 - rate * self.decay) if decays else weight
-            corrected = np.sqrt(self.v[name] / (1 - b2**t)) + self.eps
-            self.weights[name] = kept - rate * (self.m[name] / (1 - b1**t)) / corrected
+            decay = self.decay if decays else 0.0
+            gradient = gradients[name] * factor
+            self.weights[name] = step(weight, gradient, self.states[name], rate, self.updates, decay)
         self.model.load_weights([(name, mx.array(value, mx.float32)) for name, value in self.weights.items()])
         return norm

@@ -5,12 +5,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
+import mlx.core as mx
 import numpy as np
 
+from runtime.checkpoint.arrays import raw_bytes
 from runtime.cluster.ballot import Ballot
+from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.messages import Verdict, Vote
 from runtime.collectives.tree import combine
 from runtime.config.model import ScratchSettings
@@ -36,11 +39,13 @@ LEARNING_RATE = 0.02
 OPTIM = OptimSettings(lr=LEARNING_RATE, weight_decay=0.1)
 
 
-def build(seed: int = 3) -> Any:
+def build(seed: int = 3, dtype: mx.Dtype = mx.float32) -> Any:
     """A one-layer llama of 16 channels; the same bits for the same seed."""
     scratch = ScratchSettings(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
     config = scratch_config(scratch, vocab_size=VOCABULARY, eos_token_ids=[1], pad_token_id=0)
-    return build_model(config, seed=seed)
+    model = build_model(config, seed=seed)
+    model.set_dtype(dtype)
+    return model
 
 
 def samples(count: int, longest: int = 20) -> TokenDataset:
@@ -74,6 +79,11 @@ class World:
     compiled: bool = False
     max_grad_norm: float = 0.5
     dataset: TokenDataset = field(default_factory=lambda: samples(40))
+    optim: OptimSettings = OPTIM
+    dtype: mx.Dtype = mx.float32
+    """Of the parameters; both passes are fp32 unless `compute` says otherwise, as on a CPU."""
+    compute: mx.Dtype | None = mx.float32
+    loss_scale: LossScale | None = None
     steps_per_run: int | None = None
     cursor: Cursor = field(default_factory=lambda: Cursor(0))
     counters: Mapping[str, float] = field(default_factory=dict)
@@ -88,13 +98,10 @@ class World:
 
     def new_replica(self) -> Replica:
         """One more replica of the same model, without a state."""
-        return replica_of(
-            build(),
-            shards=self.shards,
-            deterministic=self.deterministic,
-            compiled=self.compiled,
-            max_grad_norm=self.max_grad_norm,
-        )
+        model = build(dtype=self.dtype)
+        update = Update(trainable(model), self.optim, self.max_grad_norm, compiled=self.compiled)
+        flags = self.deterministic, self.compiled, self.compute, self.loss_scale
+        return Replica(model, partial(build, dtype=self.dtype), update, self.shards, *flags)
 
     def owners(self) -> tuple[Rank, ...]:
         """Shards dealt to the ranks in turn blocks."""
@@ -125,7 +132,8 @@ class World:
         for rank, replica in enumerate(self.replicas):
             parts |= replica.parts(locals_[rank], (rank, 1))
         total = self.shards if self.deterministic else self.ranks
-        return combine(parts, total, operator.add)
+        with np.errstate(invalid="ignore"):  # what overflowed may be infinite with both signs
+            return combine(parts, total, operator.add)
 
     def step(self, step: int, owners: Sequence[int] | None = None, rate: float = LEARNING_RATE) -> Verdict:
         """One whole step of all replicas: compute, sum, measure, count, apply."""
@@ -155,7 +163,12 @@ class World:
         applied = count.finite and count.tokens > 0
         updates = int(self.counters.get("applied", 0)) + applied
         committed = CommittedStep(order.step, applied, count.tokens, count.loss_sum, count.grad_norm)
-        return Verdict(committed, rate, updates), {"applied": updates}
+        counters: dict[str, float] = {"applied": updates}
+        if self.loss_scale is not None:
+            counters = self.loss_scale.follow(
+                {**self.counters, **counters}, finite=count.finite, applied=committed.applied
+            )
+        return Verdict(committed, rate, updates), counters
 
     def parameters(self, rank: int = 0) -> dict[str, np.ndarray[Any, Any]]:
         """One rank's present parameters as numpy copies."""
@@ -169,7 +182,7 @@ def as_numpy(arrays: Mapping[str, Array]) -> dict[str, np.ndarray[Any, Any]]:
 
 def bits(arrays: Mapping[K, Array]) -> dict[K, bytes]:
     """Every array's bytes: equal if and only if the arrays are, to the bit."""
-    return {name: np.array(value).tobytes() for name, value in arrays.items()}
+    return {name: bytes(raw_bytes(value)) for name, value in arrays.items()}
 
 
 def shard_ids(numbers: Sequence[int]) -> tuple[ShardId, ...]:
