@@ -20,15 +20,17 @@ _BLOCK_ELEMENTS = 32 * 1024
 
 
 class WireDtype(IntEnum):
-    """The element type of a payload; its name is the value of `sync.wire_dtype`."""
+    """The element type of a payload."""
 
     FLOAT32 = 1
     BFLOAT16 = 2
+    RAW = 3
+    """Bytes of whatever they are: what stages of a pipeline send each other is never converted nor summed."""
 
     @property
     def element_bytes(self) -> int:
         """Bytes per element on the wire."""
-        return 4 if self is WireDtype.FLOAT32 else 2
+        return {WireDtype.FLOAT32: 4, WireDtype.BFLOAT16: 2, WireDtype.RAW: 1}[self]
 
 
 def encode(values: Floats, wire: WireDtype, into: Bytes) -> None:

@@ -22,10 +22,13 @@ from runtime.ids import Generation, Rank, Step
 
 
 class Phase(IntEnum):
-    """Which hop a message belongs to."""
+    """Which hop of an all-reduce a message belongs to, or that it goes from one rank to another and no further."""
 
     REDUCE_SCATTER = 1
     ALL_GATHER = 2
+    DIRECT = 3
+    DIRECT_TAKEN = 4
+    """A direct message was taken by the one it was for: its channel has room for another."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from runtime.collectives.carrier import Carried
 from runtime.collectives.frame import Address, Hello
 from runtime.collectives.lane_grpc import CONNECT_SECONDS, GrpcSender, channel_to, unary
 from runtime.collectives.lane_shm import ShmSender, Slots
-from runtime.collectives.traffic import Traffic
 from runtime.errors import ProtocolError
 from runtime.ids import Rank
 from runtime.rpc.library import grpc
@@ -51,7 +51,7 @@ class LaneSettings:
 class Lane:
     """One thread that connects to `peer` and then sends whatever the traffic has for it."""
 
-    def __init__(self, traffic: Traffic, peer: Rank, address: Address, session: int, settings: LaneSettings) -> None:
+    def __init__(self, traffic: Carried, peer: Rank, address: Address, session: int, settings: LaneSettings) -> None:
         self.peer, self.address = peer, address
         self.kind = "opening"
         """`shared memory` or `grpc` once it is open, `closed` at the end."""

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from runtime.collectives.carrier import Carried
 from runtime.collectives.codec import Bytes
 from runtime.collectives.frame import HEADER_BYTES, Header, Hello
 from runtime.collectives.reduction import Outgoing
-from runtime.collectives.traffic import Traffic
 from runtime.errors import ProtocolError
 from runtime.ids import Rank
 from runtime.rpc.addresses import refusal
@@ -56,7 +56,7 @@ def unary(channel: Any, method: str) -> Any:
 class GrpcSender:
     """The sending side of a stream; `run` works in the lane's thread, gRPC pulls messages in one of its own."""
 
-    def __init__(self, channel: Any, hello: Hello, peer: Rank, traffic: Traffic) -> None:
+    def __init__(self, channel: Any, hello: Hello, peer: Rank, traffic: Carried) -> None:
         self._peer, self._traffic = peer, traffic
         self._kicked = threading.Event()
         self._ended = False
@@ -113,7 +113,7 @@ class GrpcServer:
     """The data port of a peer: incoming streams, the offer of a faster lane, and whatever unary methods are given."""
 
     def __init__(
-        self, listen: str, traffic: Traffic, session: int, methods: Mapping[str, Callable[[bytes], bytes]]
+        self, listen: str, traffic: Carried, session: int, methods: Mapping[str, Callable[[bytes], bytes]]
     ) -> None:
         """Listens on `host:port` (port 0: any free one); raises RunError when it cannot."""
         self._traffic, self._session = traffic, session

@@ -22,10 +22,10 @@ from functools import partial
 
 import numpy as np
 
+from runtime.collectives.carrier import Carried
 from runtime.collectives.codec import Bytes
 from runtime.collectives.frame import HEADER_BYTES, HELLO_BYTES, Header, Hello
 from runtime.collectives.reduction import Outgoing
-from runtime.collectives.traffic import Traffic
 from runtime.collectives.wake import Wake
 from runtime.errors import ProtocolError
 from runtime.ids import Rank
@@ -70,7 +70,7 @@ def _map(descriptor: int, slots: Slots) -> list[Bytes]:
 class ShmSender:
     """The sending side; `run` works in the lane's thread until the connection ends or `close` is called."""
 
-    def __init__(self, hello: Hello, peer: Rank, traffic: Traffic, slots: Slots) -> None:
+    def __init__(self, hello: Hello, peer: Rank, traffic: Carried, slots: Slots) -> None:
         self._hello, self._peer, self._traffic, self._geometry = hello, peer, traffic, slots
         self._socket = socket.socket(socket.AF_UNIX)
         self._slots: list[Bytes] = []
@@ -147,7 +147,7 @@ class ShmSender:
 class ShmListener:
     """Accepts the lanes of the peers on this host: one thread, and one more for each lane."""
 
-    def __init__(self, traffic: Traffic, session: int, *, abstract: bool = sys.platform == "linux") -> None:
+    def __init__(self, traffic: Carried, session: int, *, abstract: bool = sys.platform == "linux") -> None:
         """`abstract`: use a socket name that leaves no file behind even after a kill (Linux only)."""
         self._traffic, self._session = traffic, session
         self._folder = None if abstract else tempfile.mkdtemp(prefix="mlxd-")
