@@ -89,14 +89,14 @@ def test_it_is_torch_where_torch_is_there() -> None:
         {"params": [theirs[name] for name in SHAPES if name not in DECAYED], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.999), eps=1e-8)
-    for t in range(1, 21):
+    for t in range(1, 51):
         for name, gradient in draw(t).items():
             theirs[name].grad = torch.tensor(gradient)
         for group in optimizer.param_groups:
             group["lr"] = rate(t)
         optimizer.step()
-    ours, _ = train(on_device(draw(0)), draw, 20, rate, **OPTIONS)
-    for name in SHAPES:
+    ours, _ = train(on_device(draw(0)), draw, 50, rate, **OPTIONS)
+    for name in SHAPES:  # measured against torch 1.13: 3.5e-7 at most, relative
         np.testing.assert_allclose(np.array(ours[name]), theirs[name].detach().numpy(), rtol=2e-6, atol=2e-7)
 
 

@@ -19,7 +19,9 @@ def test_zb_h1_wins_where_weight_gradients_can_fill_the_bubble() -> None:
     choice = choose(model(4), FREE, 16)
     assert choice.chosen.schedule.name == "zb-h1"
     assert choice.chosen.partition.layers == (1, 1, 1, 1)
-    assert choice.reason.startswith("zb-h1 51 s (bubble 5.9 %): the fastest by simulation; 1f1b 57 s (bubble 15.8 %), gpipe 57 s")
+    assert choice.reason.startswith(
+        "zb-h1 51 s (bubble 5.9 %): the fastest by simulation; 1f1b 57 s (bubble 15.8 %), gpipe 57 s"
+    )
     assert dict(choice.refused).keys() == {"interleaved"}
 
 
