@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def undisturbed_hash(
     """Parameter hash after exactly `steps` steps of the same run, left in peace."""
     config = write_tiny_config(folder, steps=steps, extra=tables)
     with RunProcess(config, folder, name="undisturbed") as run:
-        code = run.finish(within_seconds=guard_seconds)
+        code = run.finish(within_seconds=guard_seconds + steps)  # a second for a step of some milliseconds
         assert code == 0, run.tail()
     last = _last_saved(read_journal(run.run_folder / "events.jsonl"))
     assert last.step == steps
@@ -110,25 +110,30 @@ def report_on(
     compare: bool = True,
     spares: int = 0,
     guard_seconds: float = GUARD_SECONDS,
+    meanwhile: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Disturb a run in `folder`, each time once that many spares are ready, compare it with its twin, and report."""
+    """Disturb a run in `folder`, each time once that many spares are ready, compare it with its twin, and report.
+
+    `meanwhile` gets the report before the twin runs, which may take as long as everything before it.
+    """
     began = time.monotonic()
     done = disturb(folder / "disturbed", script, tables, spares=spares, guard_seconds=guard_seconds)
     wall_seconds = time.monotonic() - began
-    same = None
-    if compare:
-        quiet = undisturbed_hash(folder / "quiet", done.stopped_at, tables, guard_seconds=guard_seconds)
-        same = quiet == done.parameter_hash
-    return Report(
+    report = Report(
         recoveries(done.injected, done.journal),
         rolled_back_steps(done.journal),
         repeated_steps(done.journal),
         audit(history(done.journal), order_of(done.folder)),
-        same,
+        None,
         done.before,
         done.after,
         wall_seconds,
     )
+    if not compare:
+        return report
+    meanwhile(report)
+    quiet = undisturbed_hash(folder / "quiet", done.stopped_at, tables, guard_seconds=guard_seconds)
+    return replace(report, same_hash=quiet == done.parameter_hash)
 
 
 def _last_saved(journal: list[Envelope]) -> CheckpointWritten:

@@ -55,7 +55,10 @@ def main() -> int:
     tables = settings(args.workers, hidden=args.hidden, layers=2, spare=args.spare)
     with tempfile.TemporaryDirectory(prefix="mlxd-kills-") as temporary:
         folder, spares = args.folder or Path(temporary), 0 if args.hasty else args.spare
-        report = report_on(folder, script, tables, compare=not args.no_compare, spares=spares)
+        report = report_on(
+            folder, script, tables, compare=not args.no_compare, spares=spares,
+            meanwhile=lambda so_far: print(f"{so_far}\n\nnow the undisturbed run", file=sys.stderr, flush=True),
+        )  # fmt: skip
     print(report)
     return 0 if report.held else 1
 
