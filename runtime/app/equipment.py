@@ -15,7 +15,8 @@ from runtime.config.schema import Config
 from runtime.data.batches import Shaping
 from runtime.data.dataset import Datasets, load_datasets, write_quarantine
 from runtime.data.feeder import Feeder
-from runtime.data.order import SampleOrder
+from runtime.data.mixing import mixed_order
+from runtime.data.order import Order, SampleOrder
 from runtime.data.plan import BatchPlan
 from runtime.errors import RunFolderError
 from runtime.models.device import DeviceKind, compile_supported, default_kind
@@ -63,12 +64,21 @@ class Equipment:
         """Logical shards in use."""
         return min(self.config.parallel.logical_shards, self.config.train.global_batch_size)
 
+    @property
+    def order(self) -> Order:
+        """Which training sample stands where in the run's stream."""
+        data, seed = self.config.data, self.config.run.seed
+        if data.mixing == "concat":
+            return SampleOrder(seed, len(self.datasets.train), data.shuffle)
+        weights, names = [one.weight for one in data.sources], [one.path for one in data.sources]
+        return mixed_order(seed, self.datasets.source_sizes, weights, names, shuffle=data.shuffle)
+
     def feeder(self) -> Feeder:
         """A feeder over the training data."""
         config, train = self.config, self.datasets.train
         total = None if config.train.steps else math.ceil(config.train.epochs * len(train))
         plan = BatchPlan(
-            SampleOrder(config.run.seed, len(train), config.data.shuffle),
+            self.order,
             train.lengths,
             config.train.global_batch_size,
             config.data.window if config.data.batching == "bucket" else 1,

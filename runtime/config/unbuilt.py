@@ -39,11 +39,6 @@ UNBUILT: Mapping[str, Unbuilt] = {
     "data.streaming": _only("streaming data", False),
     "data.batching": _only("packing samples into rows", "bucket", "pad"),
     "data.tokens_per_batch": _only("batching by number of tokens", 0),
-    "data.mixing": _only("mixing sources by weight", "concat"),
-    "data.source.path": Unbuilt(
-        "reading data sets of the hub", lambda path: not path.startswith("hf:"), "name a file, a glob or a folder"
-    ),
-    "data.source.format": _only("this data format", "auto", "alpaca"),
     "train.grad_checkpoint": _only("recomputing activations", "none"),
     "parallel.pipeline": _only("pipeline parallelism", 1),
     "parallel.schedule": _only("choosing a pipeline schedule", "auto"),

@@ -1,49 +1,31 @@
-"""From messages to token ids with a mask per token: which tokens are learnt is known from the template, never from ids.
+"""From conversations to token ids with a mask per token: which tokens are learnt is known from the template, never
+guessed from ids.
 
 Two ways to know it. A template with generation markers says it itself. Without markers, the tokens of a conversation up
 to an answer are compared with those after it: the difference is the answer, provided that the shorter is a prefix of
-the longer; where it is not, the sample is refused with the reason, because a guess would train on the wrong tokens.
+the longer. Templates that write an earlier answer in another way than the last one (Qwen 3 leaves out the thoughts of
+earlier turns) are compared with the same conversation in which that answer is empty: what stands in front of it and
+behind it must be equal. Where neither holds the sample is refused with the reason, because a guess would train on the
+wrong tokens.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-Message: TypeAlias = dict[str, str]
+from jinja2 import TemplateError
+
+from runtime.data.encoded import Encoded, MaskRules, Unmaskable, runs
+from runtime.data.records import Conversation, Message
+from runtime.models.tokenizer import rendered_ids, without_second_bos
+
 Spans: TypeAlias = tuple[list[int], list[tuple[int, int]]]
 """Token ids of a conversation, and the answers in it as [start, end)."""
-_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
-
-
-class Unmaskable(ValueError):
-    """This conversation cannot be masked with this template; the text is the reason for the quarantine."""
-
-
-@dataclass(frozen=True)
-class MaskRules:
-    """Which tokens are learnt."""
-
-    mask: str = "assistant"
-    """`assistant` every answer, `last` and `completion` the last one, `all` every token."""
-    train_on_stop: bool = True
-    """Learn the token that ends an answer."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Token ids and, for each, 1 where it is learnt; the first token is a target of nothing and never learnt."""
-
-    ids: tuple[int, ...]
-    mask: tuple[int, ...]
-
-
-def alpaca_messages(prompt: str, answer: str, system: str = "") -> list[Message]:
-    """One question and its answer, after the system message when there is one."""
-    head: list[Message] = [{"role": "system", "content": system}] if system else []
-    return [*head, {"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+_MARKER = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+_REFUSALS = (TemplateError, TypeError, KeyError, ValueError, AttributeError, IndexError)
+"""What a template raises that cannot render this conversation."""
 
 
 class ChatEncoder:
@@ -62,11 +44,27 @@ class ChatEncoder:
         """How the mask is found, for the report."""
         return "generation markers of the chat template" if self._markers else "checked prefix difference"
 
-    def encode(self, conversations: Sequence[Sequence[Message]]) -> list[Encoded | Unmaskable]:
+    def encode(self, conversations: Sequence[Conversation]) -> list[Encoded | Unmaskable]:
         """One result per conversation, in order; a conversation that cannot be masked gives its reason instead."""
-        spans: Iterable[Spans | Unmaskable]
-        spans = self._spans_by_markers(conversations) if self._markers else map(self._spans_by_prefix, conversations)
-        return [found if isinstance(found, Unmaskable) else self._finish(*found) for found in spans]
+        marked = [self._markers_suffice(each) for each in conversations]
+        by_markers = iter(self._all_by_markers([each for each, fit in zip(conversations, marked, strict=True) if fit]))
+        found = [
+            next(by_markers) if fit else self._spans_by_prefix(each)
+            for each, fit in zip(conversations, marked, strict=True)
+        ]
+        return [spans if isinstance(spans, Unmaskable) else self._finish(*spans) for spans in found]
+
+    def learns_stop(self) -> bool:
+        """Whether a short conversation's answer ends with a stop token that is learnt; False where it cannot be
+        rendered."""
+        probe = Conversation(({"role": "user", "content": "hello"}, {"role": "assistant", "content": "zebra"}))
+        (found,) = self.encode([probe])
+        if isinstance(found, Unmaskable):
+            return False
+        learnt = [token for token, bit in zip(found.ids, found.mask, strict=True) if bit]
+        return bool(learnt) and learnt[-1] in self._stop_ids
+
+    # ---- by markers
 
     def _has_markers(self) -> bool:
         template = getattr(self._tokenizer, "chat_template", None)
@@ -77,43 +75,112 @@ class ChatEncoder:
     def _markers_are_whole(self) -> bool:
         """Whether the marked tokens hold an answer's last letter; it may lose bytes of one that takes several."""
         answer = "zebra\u00e9"
-        conversation = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": answer}]
-        (found,) = self._spans_by_markers([conversation])
-        ids, spans = found
+        found = self._by_markers(
+            [Conversation(({"role": "user", "content": "hello"}, {"role": "assistant", "content": answer}))]
+        )
+        if isinstance(found, Unmaskable):
+            return False
+        ((ids, spans),) = found
         return answer in self._tokenizer.decode([token for start, end in spans for token in ids[start:end]])
 
-    def _spans_by_markers(self, conversations: Sequence[Sequence[Message]]) -> list[Spans]:
+    def _markers_suffice(self, conversation: Conversation) -> bool:
+        """Markers tell learnt tokens from others, not turns from turns: a mask without some answers needs the turns."""
+        if not self._markers or self._rules.mask == "all" or conversation.unlearnt:
+            return False
+        return self._rules.mask != "completion" or conversation.completion_from is None
+
+    def _all_by_markers(self, conversations: Sequence[Conversation]) -> list[Spans | Unmaskable]:
+        """One result each. Those without tools are rendered at once, unless the template refuses one of them."""
+        plain = [each for each in conversations if not each.tools]
+        together = self._by_markers(plain)
+        quick = iter(() if isinstance(together, Unmaskable) else together)
+        found: list[Spans | Unmaskable] = []
+        for each in conversations:
+            if not each.tools and not isinstance(together, Unmaskable):
+                found.append(next(quick))
+                continue
+            alone = self._by_markers([each])
+            found.append(alone if isinstance(alone, Unmaskable) else alone[0])
+        return found
+
+    def _by_markers(self, conversations: Sequence[Conversation]) -> list[Spans] | Unmaskable:
+        """The spans of conversations with the same tools, or why one of them cannot be rendered."""
         if not conversations:
             return []
         options = {"enable_thinking": self._wrapper.has_thinking}  # as mlx_lm does when it asks
-        out = self._tokenizer.apply_chat_template(
-            [list(messages) for messages in conversations],
-            tokenize=True,
-            return_dict=True,
-            return_assistant_tokens_mask=True,
-            **options,
-        )
-        return [(list(ids), runs(mask)) for ids, mask in zip(out["input_ids"], out["assistant_masks"], strict=True)]
+        try:
+            out = self._tokenizer.apply_chat_template(
+                [list(each.messages) for each in conversations],
+                tools=list(conversations[0].tools) or None,
+                tokenize=True,
+                return_dict=True,
+                return_assistant_tokens_mask=True,
+                **options,
+            )
+        except _REFUSALS as error:
+            return _refused(error)
+        first = 0 if self._rules.mask == "assistant" else -1
+        pairs = zip(out["input_ids"], out["assistant_masks"], strict=True)
+        return [(list(ids), runs(mask)[first:]) for ids, mask in pairs]
 
-    def _spans_by_prefix(self, messages: Sequence[Message]) -> Spans | Unmaskable:
-        full = self._render(messages, asking=False)
-        spans = []
-        for turn in self._turns_to_learn(messages):
-            before = self._render(messages[:turn], asking=True)
-            after = self._render(messages[: turn + 1], asking=False)
-            if full[: len(after)] != after:
-                return Unmaskable(
-                    f'the chat template rewrites turn {turn + 1} when more turns follow; use mask = "last"'
-                )
-            start = self._answer_start(before, after)
-            if start is None:
-                return Unmaskable(f"the chat template's question before turn {turn + 1} is not a prefix of its answer")
-            spans.append((start, self._answer_end(after, start)))
+    # ---- by difference
+
+    def _spans_by_prefix(self, conversation: Conversation) -> Spans | Unmaskable:
+        messages, tools = conversation.messages, conversation.tools
+        try:
+            full = self._render(messages, tools, asking=False)
+            spans = []
+            for turn in self._turns_to_learn(conversation):
+                span = self._span_of(full, messages, tools, turn)
+                if isinstance(span, Unmaskable):
+                    return span
+                spans.append(span)
+        except _REFUSALS as error:
+            return _refused(error)
         return full, spans
 
-    def _turns_to_learn(self, messages: Sequence[Message]) -> list[int]:
-        turns = [turn for turn, message in enumerate(messages) if message["role"] == "assistant"]
-        return turns if self._rules.mask == "assistant" else turns[-1:]
+    def _turns_to_learn(self, conversation: Conversation) -> list[int]:
+        if self._rules.mask == "all":
+            return []
+        turns = [turn for turn, message in enumerate(conversation.messages) if message["role"] == "assistant"]
+        if self._rules.mask == "completion" and conversation.completion_from is not None:
+            turns = [turn for turn in turns if turn >= conversation.completion_from]
+        elif self._rules.mask != "assistant":
+            turns = turns[-1:]
+        return [turn for turn in turns if turn not in conversation.unlearnt]
+
+    def _span_of(
+        self, full: list[int], messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], turn: int
+    ) -> tuple[int, int] | Unmaskable:
+        """Where the answer of `turn` stands in `full`, its stop token included."""
+        before = self._render(messages[:turn], tools, asking=True)
+        after = self._render(messages[: turn + 1], tools, asking=False)
+        if full[: len(after)] != after:
+            return self._span_in_company(full, before, messages, tools, turn)
+        start = self._answer_start(before, after)
+        if start is None:
+            return Unmaskable(f"the chat template's question before turn {turn + 1} is not a prefix of its answer")
+        return start, self._answer_end(after, start)
+
+    def _span_in_company(
+        self,
+        full: list[int],
+        before: list[int],
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        turn: int,
+    ) -> tuple[int, int] | Unmaskable:
+        """The answer of `turn` where later turns change how it is written: what an empty answer leaves unchanged."""
+        answer = str(messages[turn]["content"]).strip()
+        emptied = [*messages[:turn], {"role": "assistant", "content": ""}, *messages[turn + 1 :]]
+        without = self._render(emptied, tools, asking=False)
+        tail = len(without) - len(before)
+        framed = full[: len(before)] == before == without[: len(before)]
+        framed = framed and 0 < tail <= len(full) - len(before) and full[-tail:] == without[-tail:]
+        start, end = len(before), len(full) - tail
+        if not framed or not answer or answer not in self._tokenizer.decode(full[start:end]):
+            return Unmaskable(f'the chat template rewrites turn {turn + 1} when more turns follow; use mask = "last"')
+        return start, end + (full[end] in self._stop_ids)
 
     def _answer_start(self, before: list[int], after: list[int]) -> int | None:
         """Where the answer begins: after the whole question, or after the part of its header that both share."""
@@ -135,15 +202,19 @@ class ChatEncoder:
             return len(after)
         return end
 
+    def _render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], *, asking: bool) -> list[int]:
+        options = {"tools": list(tools)} if tools else {}
+        return rendered_ids(self._wrapper.apply_chat_template(list(messages), add_generation_prompt=asking, **options))
+
+    # ---- both
+
     def _finish(self, ids: list[int], spans: list[tuple[int, int]]) -> Encoded:
-        bos = getattr(self._tokenizer, "bos_token_id", None)
-        if bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos:  # template and post-processor both wrote one
-            ids, spans = ids[1:], [(start - 1, end - 1) for start, end in spans]
+        single = without_second_bos(ids, getattr(self._tokenizer, "bos_token_id", None))
+        doubled = len(ids) - len(single)
+        ids, spans = single, [(start - doubled, end - doubled) for start, end in spans]
         mask = [0] * len(ids)
         if self._rules.mask == "all":
             spans = [(0, len(ids))]
-        elif self._rules.mask != "assistant":
-            spans = spans[-1:]
         for start, end in spans:
             mask[start:end] = [1] * (end - start)
             if self._rules.mask != "all":
@@ -159,12 +230,7 @@ class ChatEncoder:
         if not inside and self._rules.train_on_stop and end < len(ids) and ids[end] in self._stop_ids:
             mask[end] = 1
 
-    def _render(self, messages: Sequence[Message], *, asking: bool) -> list[int]:
-        rendered = self._wrapper.apply_chat_template(list(messages), add_generation_prompt=asking)
-        return list(rendered)
 
-
-def runs(mask: Sequence[int]) -> list[tuple[int, int]]:
-    """The maximal runs of ones in `mask`, as [start, end)."""
-    edges = [at for at in range(len(mask) + 1) if (mask[at] if at < len(mask) else 0) != (mask[at - 1] if at else 0)]
-    return list(zip(edges[::2], edges[1::2], strict=True))
+def _refused(error: Exception) -> Unmaskable:
+    first = str(error).partition("\n")[0]
+    return Unmaskable(f"the chat template refuses the conversation: {first or type(error).__name__}")

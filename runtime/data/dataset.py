@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from runtime.config.data import DataSettings
-from runtime.data.chat import ChatEncoder, Encoded, MaskRules, Message, Unmaskable, alpaca_messages
-from runtime.data.formats import Instruction, Quarantined, Records, find_files, read_records
+from runtime.data.encoded import Encoded, MaskRules, Unmaskable
+from runtime.data.encoder import SampleEncoder
+from runtime.data.files import Place, find_files
+from runtime.data.formats import read_records
+from runtime.data.prompts import HeldOutPrompt, prompt_of
+from runtime.data.records import Quarantined, Record, Records
 from runtime.data.tokens import TokenDataset
 from runtime.errors import DataError
 
 _ENCODED_AT_ONCE = 512
 
 
-@dataclass(frozen=True)
-class HeldOutPrompt:
-    """A question that training never sees, and the answer it should get."""
+class Sample(NamedTuple):
+    """A record that passed every rule."""
 
-    messages: tuple[Message, ...]
-    answer: str
+    record: Record
+    encoded: Encoded
+    source: int
+    """Position of its source in the configuration."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +74,20 @@ class Datasets:
     held_out: TokenDataset
     """Empty when the configuration holds nothing out."""
     prompts: tuple[HeldOutPrompt, ...]
-    """prompts[i] asks what held_out's sample i answers."""
+    """One for each held-out sample that asks something, in their order; texts and token rows ask nothing."""
     quarantined: tuple[Quarantined, ...]
     report: DataReport
-
-
-_Samples: TypeAlias = list[tuple[Instruction, Encoded]]
+    source_sizes: tuple[int, ...] = ()
+    """Training samples of each source; they follow each other in `train`."""
+    examples: tuple[Sample, ...] = ()
+    """The first training samples, with every token."""
 
 
 @dataclass(frozen=True)
 class _Source:
     """One source as it was read."""
 
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
     records: Records
 
 
@@ -88,26 +95,28 @@ class _Source:
 class _Kept:
     """Samples that passed, and what happened to the others."""
 
-    samples: _Samples
-    quarantined: list[Quarantined]
+    samples: list[Sample] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
     dropped: int = 0
     truncated: int = 0
 
 
-def load_datasets(data: DataSettings, tokenizer: Any, *, base: Path = Path(), seed: int = 0) -> Datasets:
-    """Read, tokenise and split what `[data]` names; relative paths start at `base`.
+def load_datasets(
+    data: DataSettings, tokenizer: Any, *, base: Path = Path(), seed: int = 0, examples: int = 1
+) -> Datasets:
+    """Read, tokenise and split what `[data]` names; relative paths start at `base`. `examples` samples are kept whole.
 
     The split by `eval_fraction` depends on `seed` and on the prompts alone, and never divides equal prompts. Raises
-    DataError when data is missing, when more of it is bad or too long than allowed, or when nothing is left.
+    DataError when data is missing, when more of it is bad or too long than allowed, when the mask of the first
+    conversations is all zeros or all ones, and when nothing is left.
     """
-    encoder = ChatEncoder(tokenizer, MaskRules(data.mask, data.train_on_stop))
-    sources = [_read(source.path, base, source.format, source.columns) for source in data.sources]
+    encoder = SampleEncoder(tokenizer, MaskRules(data.mask, data.train_on_stop), data.system)
+    sources = [_read(data, source.path, base, source.format, source.columns) for source in data.sources]
     kept = _keep(data, encoder, sources)
-    train: _Samples = kept.samples
-    held_out: _Samples = []
+    train, held_out = kept.samples, list[Sample]()
     if data.evaluation.path:
         # The columns of the first source: a held-out file is usually cut from the same cloth.
-        source = _read(data.evaluation.path, base, data.sources[0].format, data.sources[0].columns)
+        source = _read(data, data.evaluation.path, base, data.sources[0].format, data.sources[0].columns)
         judged = _keep(data, encoder, [source])
         held_out = judged.samples
         kept.quarantined += judged.quarantined
@@ -115,7 +124,19 @@ def load_datasets(data: DataSettings, tokenizer: Any, *, base: Path = Path(), se
         train, held_out = _split(kept.samples, data.evaluation.eval_fraction, seed)
     if not train:
         raise DataError("no training sample is left; look at data.max_length, data.mask and the files' contents")
-    return _datasets(data, encoder, sources, train=train, held_out=held_out, kept=kept)
+    train_data = TokenDataset.of([sample.encoded for sample in train])
+    held_out_data = TokenDataset.of([sample.encoded for sample in held_out])
+    counted = Counter(sample.source for sample in train)
+    asked = (prompt_of(sample.record.content, data.system) for sample in held_out)
+    return Datasets(
+        train_data,
+        held_out_data,
+        tuple(prompt for prompt in asked if prompt is not None),
+        tuple(kept.quarantined),
+        _report(encoder, sources, kept, train_data, held_out_data, _shared(train, held_out)),
+        tuple(counted[position] for position in range(len(sources))),
+        tuple(train[:examples]),
+    )
 
 
 def write_quarantine(path: Path, quarantined: Iterable[Quarantined]) -> int:
@@ -127,21 +148,23 @@ def write_quarantine(path: Path, quarantined: Iterable[Quarantined]) -> int:
     return len(lines)
 
 
-def _read(path: str, base: Path, data_format: str, columns: Mapping[str, str]) -> _Source:
+def _read(data: DataSettings, path: str, base: Path, data_format: str, columns: Mapping[str, str]) -> _Source:
     files = find_files(path, base)
-    return _Source(files, read_records(files, data_format, columns))
+    return _Source(files, read_records(files, data_format, columns, Path(data.cache_dir).expanduser() / "hub"))
 
 
-def _keep(data: DataSettings, encoder: ChatEncoder, sources: Sequence[_Source]) -> _Kept:
+def _keep(data: DataSettings, encoder: SampleEncoder, sources: Sequence[_Source]) -> _Kept:
     """Encode every record and apply the rules for bad and for long ones."""
-    kept = _Kept([], [bad for source in sources for bad in source.records.quarantined])
-    taken = [record for source in sources for record in source.records.taken]
-    for start in range(0, len(taken), _ENCODED_AT_ONCE):
-        part = taken[start : start + _ENCODED_AT_ONCE]
-        conversations = [alpaca_messages(record.prompt, record.output, data.system) for record in part]
-        for record, encoded in zip(part, encoder.encode(conversations), strict=True):
-            _keep_one(data, kept, record, encoded)
+    kept = _Kept(quarantined=[bad for source in sources for bad in source.records.quarantined])
     total = sum(source.records.total for source in sources)
+    _refuse_too_many_bad(data, kept.quarantined, total)
+    for position, source in enumerate(sources):
+        taken = source.records.taken
+        encoder.check([record.content for record in taken[:_ENCODED_AT_ONCE]])
+        for start in range(0, len(taken), _ENCODED_AT_ONCE):
+            part = taken[start : start + _ENCODED_AT_ONCE]
+            for record, encoded in zip(part, encoder.encode([one.content for one in part]), strict=True):
+                _keep_one(data, kept, record, encoded, position)
     _refuse_too_many_bad(data, kept.quarantined, total)
     if kept.dropped > data.max_drop_fraction * total:
         raise DataError(
@@ -151,7 +174,7 @@ def _keep(data: DataSettings, encoder: ChatEncoder, sources: Sequence[_Source]) 
     return kept
 
 
-def _keep_one(data: DataSettings, kept: _Kept, record: Instruction, encoded: Encoded | Unmaskable) -> None:
+def _keep_one(data: DataSettings, kept: _Kept, record: Record, encoded: Encoded | Unmaskable, source: int) -> None:
     if isinstance(encoded, Unmaskable):
         kept.quarantined.append(Quarantined(record.file, record.line, str(encoded)))
         return
@@ -169,7 +192,7 @@ def _keep_one(data: DataSettings, kept: _Kept, record: Instruction, encoded: Enc
             kept.dropped += 1
             return
         kept.truncated += 1
-    kept.samples.append((record, encoded))
+    kept.samples.append(Sample(record, encoded, source))
 
 
 def _refuse_too_many_bad(data: DataSettings, bad: Sequence[Quarantined], total: int) -> None:
@@ -185,53 +208,51 @@ def _refuse_too_many_bad(data: DataSettings, bad: Sequence[Quarantined], total: 
         )
 
 
-def _split(samples: _Samples, fraction: float, seed: int) -> tuple[_Samples, _Samples]:
-    """(train, held out): groups of equal prompts, drawn by a hash of (seed, prompt) until the fraction is full."""
+def _split(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """(train, held out): groups of equal openings, drawn by a hash of (seed, opening) until the fraction is full."""
 
-    def draw(prompt: str) -> bytes:
-        return hashlib.blake2b(prompt.encode(), key=str(seed).encode(), digest_size=8).digest()
+    def draw(opening: str) -> bytes:
+        return hashlib.blake2b(opening.encode(), key=str(seed).encode(), digest_size=8).digest()
 
-    counted: dict[str, int] = {}
-    for record, _ in samples:
-        counted[record.prompt] = counted.get(record.prompt, 0) + 1
+    openings = [sample.record.content.opening for sample in samples]
+    counted = Counter(openings)
     wanted, chosen = max(1, round(fraction * len(samples))), set[str]()
-    for prompt in sorted(counted, key=draw):
+    for opening in sorted(counted, key=draw):
         if wanted <= 0:
             break
-        chosen.add(prompt)
-        wanted -= counted[prompt]
-    train = [sample for sample in samples if sample[0].prompt not in chosen]
-    return train, [sample for sample in samples if sample[0].prompt in chosen]
+        chosen.add(opening)
+        wanted -= counted[opening]
+    train = [sample for sample, opening in zip(samples, openings, strict=True) if opening not in chosen]
+    return train, [sample for sample, opening in zip(samples, openings, strict=True) if opening in chosen]
 
 
-def _datasets(
-    data: DataSettings,
-    encoder: ChatEncoder,
+def _shared(train: Sequence[Sample], held_out: Sequence[Sample]) -> int:
+    """Held-out samples whose opening training sees as well."""
+    if not held_out:
+        return 0
+    trained_on = {sample.record.content.opening for sample in train}
+    return sum(sample.record.content.opening in trained_on for sample in held_out)
+
+
+def _report(
+    encoder: SampleEncoder,
     sources: Sequence[_Source],
-    *,
-    train: _Samples,
-    held_out: _Samples,
     kept: _Kept,
-) -> Datasets:
-    train_data = TokenDataset.of([encoded for _, encoded in train])
-    held_out_data = TokenDataset.of([encoded for _, encoded in held_out])
-    trained_on = {record.prompt for record, _ in train}
-    report = DataReport(
+    train: TokenDataset,
+    held_out: TokenDataset,
+    shared: int,
+) -> DataReport:
+    return DataReport(
         files=tuple(str(file) for source in sources for file in source.files),
         format_reason="; ".join(dict.fromkeys(source.records.format_reason for source in sources)),
         mask_method=encoder.method,
-        train_samples=len(train_data),
-        held_out_samples=len(held_out_data),
+        train_samples=len(train),
+        held_out_samples=len(held_out),
         quarantined=len(kept.quarantined),
         dropped=kept.dropped,
         truncated=kept.truncated,
-        train_tokens=len(train_data.ids),
-        trained_tokens=train_data.trained_tokens,
-        longest=int(np.max(train_data.lengths)),
-        shared_prompts=sum(record.prompt in trained_on for record, _ in held_out),
+        train_tokens=len(train.ids),
+        trained_tokens=train.trained_tokens,
+        longest=int(np.max(train.lengths)),
+        shared_prompts=shared,
     )
-    prompts = tuple(
-        HeldOutPrompt(tuple(alpaca_messages(record.prompt, "", data.system)[:-1]), record.output)
-        for record, _ in held_out
-    )
-    return Datasets(train_data, held_out_data, prompts, tuple(kept.quarantined), report)

@@ -1,184 +1,216 @@
-"""Records in files: what is read, what shape it has, and what is wrong with the lines that are not taken.
+"""Formats of records: which one a source has, and what each record says in it.
 
-A record that cannot be used is never dropped in silence: it becomes a `Quarantined` with file, line and reason.
+A format is its telling columns and a reader from a row to a `Content`. `auto` takes the first format whose telling
+columns an early record has, and says which and why; the others' records are quarantined, not guessed.
 """
 
 from __future__ import annotations
 
-import glob
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from runtime.data.files import Place, Row, rows_of
+from runtime.data.messages import conversation, text_of
+from runtime.data.records import (
+    Completion,
+    Content,
+    Conversation,
+    Malformed,
+    PlainText,
+    Quarantined,
+    Record,
+    Records,
+    TokenRow,
+)
 from runtime.errors import DataError
 
-ALPACA = "alpaca"
-_TELLING_COLUMNS = {
-    "sharegpt": ("conversations",),
-    "messages": ("messages",),
-    "prompt": ("prompt", "completion"),
-    "tokens": ("input_ids",),
-    "text": ("text",),
-}
-_SUFFIXES = (".jsonl", ".json")
+_LOOKED_AT = 32
+"""Rows that `auto` may look at before it gives up."""
+_MASK_COLUMNS = ("assistant_masks", "completion_mask", "loss_mask", "mask")
+_NOT_LEARNT = -100
+"""The label that every library ignores."""
+
+Reader: TypeAlias = Callable[["_Columns"], Content]
 
 
 @dataclass(frozen=True)
-class Quarantined:
-    """One record that was not taken, and why."""
+class Format:
+    """One way to write a sample."""
 
-    file: str
-    line: int
-    """From 1; in a .json file, the record's number in the list."""
-    reason: str
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One Alpaca record, checked."""
-
-    instruction: str
-    input: str
-    output: str
-    file: str
-    line: int
-
-    @property
-    def prompt(self) -> str:
-        """What the user says: the instruction, and the input on its own line when there is one."""
-        return f"{self.instruction}\n{self.input}" if self.input else self.instruction
+    name: str
+    telling: tuple[str, ...]
+    """The columns that every record of it has."""
+    read: Reader
 
 
 @dataclass(frozen=True)
-class Records:
-    """Everything that a source held."""
+class _Columns:
+    """A row under the names that a format uses."""
 
-    taken: tuple[Instruction, ...]
-    quarantined: tuple[Quarantined, ...]
-    format_reason: str
-    """Which format was read and why: `alpaca: train.jsonl:1 has the columns instruction, output`."""
+    row: Mapping[str, Any]
+    renamed: Mapping[str, str]
 
-    @property
-    def total(self) -> int:
-        """Records seen, good and bad."""
-        return len(self.taken) + len(self.quarantined)
+    def spelled(self, name: str) -> str:
+        """The column's name in the file."""
+        return self.renamed.get(name, name)
 
+    def __contains__(self, name: str) -> bool:
+        return self.spelled(name) in self.row
 
-def find_files(path: str, base: Path) -> tuple[Path, ...]:
-    """The files that a source names: a file, a folder's .jsonl and .json files, or a glob.
+    def get(self, name: str) -> Any:
+        """The value, None where there is none."""
+        return self.row.get(self.spelled(name))
 
-    Relative paths start at `base`. Sorted, so that the order of samples does not depend on the file system.
-    Raises DataError when there are none.
-    """
-    if path.startswith("hf:"):
-        raise DataError(
-            f"data.source.path: {path}: hub data sets cannot be read yet; save it as JSONL and name the file"
-        )
-    place = base / Path(path).expanduser()
-    if place.is_file():
-        return (place,)
-    if place.is_dir():
-        found = [child for child in place.iterdir() if child.suffix in _SUFFIXES and child.is_file()]
-    else:
-        found = [Path(match) for match in glob.glob(str(place), recursive=True) if Path(match).is_file()]
-    if not found:
-        what = "holds no .jsonl or .json file" if place.is_dir() else "does not exist"
-        raise DataError(f"data.source.path: {place} {what}")
-    return tuple(sorted(found))
+    def text(self, name: str, *, filled: bool = True) -> str:
+        """The text in this column. Raises Malformed where it is missing, no text, or empty against `filled`."""
+        if name not in self:
+            raise Malformed(f"column {self.spelled(name)} is missing")
+        value = text_of(self.get(name), f"column {self.spelled(name)}")
+        if filled and not value.strip():
+            raise Malformed(f"column {self.spelled(name)} is empty")
+        return value
+
+    def optional_text(self, name: str) -> str:
+        """The text in this column; empty where it is missing or null."""
+        return "" if self.get(name) is None else self.text(name, filled=False)
 
 
-def read_records(files: tuple[Path, ...], data_format: str, columns: Mapping[str, str]) -> Records:
+def read_records(
+    files: Sequence[Place], data_format: str, columns: Mapping[str, str], cache_dir: Path | None = None
+) -> Records:
     """Every record of `files`. `columns` renames: {"instruction": "question"} reads `question` as the instruction.
 
-    Raises DataError for a file that cannot be read and for a format that is not Alpaca.
+    Raises DataError for a file that cannot be read, and with `auto` for records of no known format.
     """
-    taken: list[Instruction] = []
+    rows = iter(chain.from_iterable(rows_of(file, cache_dir) for file in files))
+    first = list(islice(rows, _LOOKED_AT))
+    if data_format == "auto":
+        chosen, reason = _detect(first, columns)
+    else:
+        chosen = next(one for one in FORMATS if one.name == data_format)
+        reason = f"{chosen.name}: the configuration says so"
+    taken: list[Record] = []
     quarantined: list[Quarantined] = []
-    reason = "alpaca: the configuration says so" if data_format == ALPACA else ""
-    for file in files:
-        for line, record in _rows(file):
-            if isinstance(record, Quarantined):
-                quarantined.append(record)
-                continue
-            if not reason:
-                reason = f"alpaca: {file.name}:{line} {_detect(record, columns, file, line)}"
-            checked = _instruction(record, columns, file, line)
-            if isinstance(checked, Quarantined):
-                quarantined.append(checked)
-            else:
-                taken.append(checked)
+    for row in chain(first, rows):
+        read = _read(row, chosen, columns)
+        if isinstance(read, Record):
+            taken.append(read)
+        else:
+            quarantined.append(read)
     return Records(tuple(taken), tuple(quarantined), reason)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | Quarantined]]:
-    """(line, object) of each record; blank lines are no records."""
+def _read(row: Row, chosen: Format, columns: Mapping[str, str]) -> Record | Quarantined:
+    if isinstance(row.value, Quarantined):
+        return row.value
     try:
-        text = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
-    if file.suffix == ".json":
-        yield from _rows_of_list(file, text)
-        return
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON: {error}"
-            yield number, Quarantined(str(file), number, what)
-            continue
-        yield number, _object(record, file, number)
+        return Record(chosen.read(_Columns(row.value, columns)), row.file, row.line)
+    except Malformed as error:
+        return Quarantined(row.file, row.line, str(error))
 
 
-def _rows_of_list(file: Path, text: bytes) -> Iterator[tuple[int, dict[str, Any] | Quarantined]]:
-    try:
-        records = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
-    if not isinstance(records, list):
-        raise DataError(f"{file} must hold a list of records, or be a .jsonl file with one record per line")
-    for number, record in enumerate(records, start=1):
-        yield number, _object(record, file, number)
-
-
-def _object(record: Any, file: Path, line: int) -> dict[str, Any] | Quarantined:
-    if isinstance(record, dict):
-        return record
-    return Quarantined(str(file), line, f"not an object but {type(record).__name__}")
-
-
-def _detect(record: Mapping[str, Any], columns: Mapping[str, str], file: Path, line: int) -> str:
-    """Why this record is Alpaca. Raises DataError, naming what it looks like, when it is not."""
-    names = [columns.get(name, name) for name in ("instruction", "output")]
-    if all(name in record for name in names):
-        return f"has the columns {', '.join(names)}"
-    looks = next((kind for kind, telling in _TELLING_COLUMNS.items() if all(name in record for name in telling)), "")
-    guess = (
-        f"looks like {looks}, which cannot be read yet" if looks else f"has the columns {', '.join(record) or '(none)'}"
-    )
+def _detect(rows: Iterable[Row], columns: Mapping[str, str]) -> tuple[Format, str]:
+    """The format of the first row that has one, and the reason. Raises DataError when there are rows and none has."""
+    objects = [(row, _Columns(row.value, columns)) for row in rows if not isinstance(row.value, Quarantined)]
+    for row, found in objects:
+        for one in FORMATS:
+            if all(name in found for name in one.telling):
+                place = f"{Path(row.file).name}:{row.line}" if not row.file.startswith("hf:") else row.file
+                spelled = ", ".join(found.spelled(name) for name in one.telling)
+                plural = "s" if len(one.telling) > 1 else ""
+                return one, f"{one.name}: {place} has the column{plural} {spelled}"
+    if not objects:
+        return FORMATS[0], "no record"
+    row, found = objects[0]
+    known = "; ".join(f"{one.name} has {', '.join(one.telling)}" for one in FORMATS)
     raise DataError(
-        f"{file}:{line} {guess}; Alpaca needs instruction and output (rename with [data.source.columns], "
-        'or say format = "alpaca" to quarantine such lines)'
+        f"{row.file}:{row.line} has the columns {', '.join(found.row) or '(none)'}, which is no known format "
+        f"({known}); rename columns with [data.source.columns]"
     )
 
 
-def _instruction(
-    record: Mapping[str, Any], columns: Mapping[str, str], file: Path, line: int
-) -> Instruction | Quarantined:
-    """The record's three texts, or what is wrong with them."""
-    texts = {}
-    for name in ("instruction", "input", "output"):
-        column = columns.get(name, name)
-        value = record.get(column)
-        if value is None and name == "input":
-            value = ""
-        if not isinstance(value, str):
-            what = "is missing" if column not in record else f"is not a text but {type(value).__name__}"
-            return Quarantined(str(file), line, f"column {column} {what}")
-        if not value.strip() and name != "input":
-            return Quarantined(str(file), line, f"column {column} is empty")
-        texts[name] = value
-    return Instruction(**texts, file=str(file), line=line)
+def _alpaca(columns: _Columns) -> Conversation:
+    """An instruction, an input on its own line when there is one, and the answer."""
+    instruction, given = columns.text("instruction"), columns.optional_text("input")
+    prompt = f"{instruction}\n{given}" if given else instruction
+    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": columns.text("output")}]
+    return conversation(turns, system=columns.get("system"))
+
+
+def _messages(name: str) -> Reader:
+    """A column with a conversation, in either dialect, beside tools and a system message."""
+
+    def read(columns: _Columns) -> Conversation:
+        if columns.get(name) is None:
+            raise Malformed(f"column {columns.spelled(name)} is missing")
+        turns = columns.get(name)
+        if isinstance(turns, Sequence) and not turns:
+            raise Malformed(f"column {columns.spelled(name)} is empty")
+        tools = columns.get("tools")
+        older = columns.get("functions")  # what tools were called before 2023-11
+        if tools is None and isinstance(older, list):
+            tools = [{"type": "function", "function": one} for one in older]
+        return conversation(turns, tools=tools, system=columns.get("system"))
+
+    return read
+
+
+def _prompt(columns: _Columns) -> Completion | Conversation:
+    """Two texts, or two halves of a conversation."""
+    prompt, completion = columns.get("prompt"), columns.get("completion")
+    if isinstance(prompt, list) and isinstance(completion, list):
+        return conversation([*prompt, *completion], tools=columns.get("tools"), completion_from=len(prompt))
+    return Completion(columns.text("prompt"), columns.text("completion"))
+
+
+def _text(columns: _Columns) -> PlainText:
+    return PlainText(columns.text("text"))
+
+
+def _tokens(columns: _Columns) -> TokenRow:
+    """Ids, with labels (-100: not learnt) or a mask of zeros and ones; labels count where both are given."""
+    ids = _integers(columns, "input_ids")
+    if not ids:
+        raise Malformed(f"column {columns.spelled('input_ids')} is empty")
+    kept = len(ids)
+    if columns.get("attention_mask") is not None:
+        attended = _integers(columns, "attention_mask", len(ids))
+        kept = sum(attended)
+        if attended != (1,) * kept + (0,) * (len(ids) - kept):
+            raise Malformed(f"column {columns.spelled('attention_mask')} is no row of ones before padding")
+    mask = (1,) * len(ids)
+    if columns.get("labels") is not None:
+        labels = _integers(columns, "labels", len(ids))
+        wrong = next((at for at, label in enumerate(labels) if label not in (_NOT_LEARNT, ids[at])), None)
+        if wrong is not None:
+            raise Malformed(f"label {wrong} is {labels[wrong]}, neither -100 nor the token {ids[wrong]}")
+        mask = tuple(int(label != _NOT_LEARNT) for label in labels)
+    elif name := next((name for name in _MASK_COLUMNS if columns.get(name) is not None), None):
+        mask = _integers(columns, name, len(ids))
+        if not set(mask) <= {0, 1}:
+            raise Malformed(f"column {columns.spelled(name)} holds more than zeros and ones")
+    return TokenRow(ids[:kept], mask[:kept])
+
+
+def _integers(columns: _Columns, name: str, length: int | None = None) -> tuple[int, ...]:
+    """The list of whole numbers in this column, of this length. Raises Malformed."""
+    value = columns.get(name)
+    if not isinstance(value, list) or not all(isinstance(number, int) for number in value):
+        raise Malformed(f"column {columns.spelled(name)} is not a list of whole numbers")
+    if length is not None and len(value) != length:
+        raise Malformed(f"column {columns.spelled(name)} has {len(value)} numbers for {length} tokens")
+    return tuple(map(int, value))
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("messages", ("messages",), _messages("messages")),
+    Format("sharegpt", ("conversations",), _messages("conversations")),
+    Format("alpaca", ("instruction", "output"), _alpaca),
+    Format("prompt", ("prompt", "completion"), _prompt),
+    Format("tokens", ("input_ids",), _tokens),
+    Format("text", ("text",), _text),
+)
+"""Every format, the more telling ones first: Alpaca's files have a column `text` as well."""

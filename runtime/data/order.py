@@ -8,11 +8,27 @@ integer operations and nothing is stored. Integer arithmetic only: every machine
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 _ROUNDS = 8
+
+
+class Order(Protocol):
+    """Which sample stands at which position of a run's stream; all of it follows from the fields, nothing is stored."""
+
+    @property
+    def seed(self) -> int:
+        """run.seed."""
+
+    @property
+    def count(self) -> int:
+        """Positions in an epoch, at least 1."""
+
+    def ids(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sample numbers at `positions` (each >= 0)."""
 
 
 @dataclass(frozen=True)

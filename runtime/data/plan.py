@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.data.order import SampleOrder, permute
+from runtime.data.order import Order, permute
 from runtime.ids import Cursor, ShardId
 
 _BATCH_ORDER, _SHORT_BATCH = 1 << 62, 1 << 61  # streams of their own, far from any epoch's
@@ -31,7 +31,7 @@ class _Window:
 class BatchPlan:
     """A pure function of (seed, cursor, global batch size, lengths), with the last window remembered."""
 
-    order: SampleOrder
+    order: Order
     lengths: NDArray[np.int64]
     """Tokens of each sample."""
     global_batch_size: int

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.data.chat import Encoded
+from runtime.data.encoded import Encoded
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,8 @@ class ReadingOrder:
     """Windows are cut at multiples of this; 0: a sample stays in its step."""
     epochs: float = 0.0
     """Where the run's stream of samples ends, and its last window with it; 0: never."""
+    weighted: bool = False
+    """Sources are mixed by weight: how often a sample is taken follows from its source's share, not from the epoch."""
 
 
 class Taken(NamedTuple):
@@ -85,6 +87,8 @@ def check_samples(history: Sequence[Taken], samples: int, order: ReadingOrder) -
     Each violation is said once: afterwards its samples count as if nothing had been wrong with them. After a hole in
     the history no sample is missed any more, since those of the hole are unknown.
     """
+    if order.weighted:
+        return _check_weighted(history, samples)
     found, tally = Found(), _Tally(samples)
     window = order.window_samples
     end = math.ceil(order.epochs * samples) if order.epochs else math.inf
@@ -93,10 +97,8 @@ def check_samples(history: Sequence[Taken], samples: int, order: ReadingOrder) -
     for taken in history:
         whole, due = whole and taken.cursor == due, taken.cursor + taken.samples
         ids = taken.ids
-        if ids and (min(ids) < 0 or max(ids) >= samples):
-            foreign = [each for each in ids if not 0 <= each < samples]
-            text = f"step {taken.step} names {_some(foreign)}, but an epoch has samples 0 to {samples - 1}"
-            found.violations.append(text)
+        if foreign := _foreign(taken, samples):
+            found.violations.append(foreign)
             ids = [each for each in ids if 0 <= each < samples]
         tally.take(ids)
         at = taken.cursor + taken.samples
@@ -118,6 +120,20 @@ def check_samples(history: Sequence[Taken], samples: int, order: ReadingOrder) -
             f"{tally.least} to {tally.most} times by then, which only the window's end evens out"
         )
     return found
+
+
+def _check_weighted(history: Sequence[Taken], samples: int) -> Found:
+    """Sources mixed by weight: every sample that a step names exists; how often each comes is not for a ledger."""
+    violations = [foreign for taken in history if (foreign := _foreign(taken, samples))]
+    return Found(violations, ["sources are mixed by weight: how often each sample is taken was not compared"])
+
+
+def _foreign(taken: Taken, samples: int) -> str:
+    """The sentence about samples that the data set does not have; empty when there are none."""
+    if not taken.ids or (min(taken.ids) >= 0 and max(taken.ids) < samples):
+        return ""
+    foreign = [each for each in taken.ids if not 0 <= each < samples]
+    return f"step {taken.step} names {_some(foreign)}, but an epoch has samples 0 to {samples - 1}"
 
 
 def _bounds(begin: int, floor: int, ceiling: int, samples: int, earliest: int | None = None) -> tuple[int, int]:

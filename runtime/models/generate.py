@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.models.tokenizer import rendered_ids, without_second_bos
+
 PREFILL_TOKENS = 2048  # mlx_lm's own chunk: another size could round differently
 
 
@@ -24,9 +26,25 @@ class Generated:
     """True: the model ended its answer; False: `max_tokens` did."""
 
 
-def prompt_tokens(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]:
+def prompt_tokens(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]] = ()
+) -> list[int]:
     """Token ids of a conversation that waits for the assistant: what training saw in front of an answer."""
-    return list(tokenizer.apply_chat_template(list(messages), add_generation_prompt=True))
+    options = {"tools": list(tools)} if tools else {}
+    rendered = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, **options)
+    return without_second_bos(rendered_ids(rendered), getattr(tokenizer, "bos_token_id", None))
+
+
+def text_tokens(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text to be continued: what training saw in front of a completion.
+
+    The tokenizer's own beginning-of-sequence token stands in front, once, even where the text writes it out; an
+    end-of-sequence token that it would append does not.
+    """
+    bos, eos = getattr(tokenizer, "bos_token", None), getattr(tokenizer, "eos_token_id", None)
+    ids = list(tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos))))
+    ids = without_second_bos(ids, getattr(tokenizer, "bos_token_id", None))
+    return ids[:-1] if ids and ids[-1] == eos and not text.endswith(tokenizer.eos_token) else ids
 
 
 def generate(

@@ -89,6 +89,27 @@ def template_stop_id(tokenizer: Any) -> int | None:
     return min(found)[2] if found else None
 
 
+def rendered_ids(rendered: Any) -> list[int]:
+    """The token ids of one rendered conversation, whatever `apply_chat_template` wrapped them in.
+
+    From transformers 5 on it may return a mapping whose length is the number of its keys, which others took for a
+    prompt of two tokens. Raises ModelError for anything but one row of whole numbers.
+    """
+    ids = rendered["input_ids"] if isinstance(rendered, Mapping) or hasattr(rendered, "keys") else rendered
+    row = list(ids)
+    if len(row) == 1 and isinstance(row[0], (list, tuple)):
+        row = list(row[0])
+    if not all(isinstance(token, int) for token in row):
+        raise ModelError("the tokenizer's apply_chat_template returned no row of token ids")
+    return row
+
+
+def without_second_bos(ids: list[int], bos: int | None) -> list[int]:
+    """`ids` with one beginning-of-sequence token where template and post-processor both wrote one."""
+    doubled = bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos
+    return ids[1:] if doubled else ids
+
+
 def json_bytes(content: Mapping[str, Any]) -> bytes:
     """The one form in which this program writes JSON into a model's folder."""
     return (json.dumps(dict(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -12,7 +12,7 @@ from runtime.cluster.messages import Answer
 from runtime.config.schema import Config
 from runtime.data.batches import Shaping, eval_micros
 from runtime.data.dataset import Datasets
-from runtime.models.generate import generate, prompt_tokens
+from runtime.models.generate import generate
 from runtime.trainer.replica import Replica
 
 
@@ -58,7 +58,7 @@ class HeldOut:
         with replica.model_in_use() as model:
             for index in chosen:
                 prompt = prompts[index]
-                ids = prompt_tokens(self._tokenizer, prompt.messages)
+                ids = prompt.tokens(self._tokenizer)
                 text = generate(model, self._tokenizer, ids, max_tokens=most, temperature=temperature, seed=index).text
-                found.append(Answer(index, prompt.messages[-1]["content"], prompt.answer, text))
+                found.append(Answer(index, prompt.question, prompt.answer, text))
         return tuple(found)

@@ -65,7 +65,7 @@ def reading_order(config_path: Path) -> ReadingOrder | None:
         return None
     window = config.data.window if config.data.batching == "bucket" else 1
     epochs = 0.0 if config.train.steps else config.train.epochs
-    return ReadingOrder(window * config.train.global_batch_size, epochs)
+    return ReadingOrder(window * config.train.global_batch_size, epochs, config.data.mixing == "weighted")
 
 
 def lines(audit: Audit) -> list[str]:
@@ -86,7 +86,10 @@ def lines(audit: Audit) -> list[str]:
 def verdict(audit: Audit) -> str:
     """The answer in one line."""
     if audit.proven:
-        return f"proven: every sample was trained on exactly once in its epoch, over {audit.steps} steps"
+        mixed = any("mixed by weight" in note for note in audit.notes)
+        what = "every step's samples were" if mixed else "every sample was"
+        when = "" if mixed else " in its epoch"
+        return f"proven: {what} trained on exactly once{when}, over {audit.steps} steps"
     count = len(audit.violations)
     return f"not proven: {count} violation{'' if count == 1 else 's'}"
 

@@ -13,7 +13,6 @@ from runtime.config.unbuilt import UNBUILT, Unbuilt, unbuilt_features
 from runtime.config.validate import validate
 
 SAMPLES: dict[str, Any] = {
-    "data.source.path": "hf:org/name",
     "parallel.split": [2, 2],
     "eval.generate.metrics": ["bleu"],
     "cluster.hosts": ["studio.local"],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.data.chat import Encoded
+from runtime.data.encoded import Encoded
 from runtime.data.tokens import TokenDataset
 from runtime.models.bytes_tokenizer import write_bytes_tokenizer
 from runtime.models.tokenizer import open_tokenizer, tokenizer_files

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
-from runtime.data.chat import ChatEncoder, Encoded, MaskRules, Unmaskable, alpaca_messages, runs
+from runtime.data.chat import ChatEncoder
+from runtime.data.encoded import Encoded, MaskRules, Unmaskable, runs
+from runtime.data.records import Conversation, Message
 from runtime.models.bytes_tokenizer import END_OF_TEXT_ID, IM_END_ID, IM_START_ID
 from tests.unit.data.conftest import TokenizerMaker
 
-CHAT = [
+CHAT: list[Message] = [
     {"role": "system", "content": "be é"},
     {"role": "user", "content": "q1"},
     {"role": "assistant", "content": "a1é"},
@@ -35,10 +37,12 @@ MORE_HEADER = PLAIN.replace("assistant\\n' }}{% endif %}", "assistant\\n<|endoft
 TWO_BOS = "{{ '<|endoftext|><|endoftext|>' }}" + PLAIN
 
 
-def encode(
-    tokenizer: Any, messages: list[dict[str, str]] = CHAT, *, markers: bool | None = None, **rules: Any
-) -> Encoded:
-    (found,) = ChatEncoder(tokenizer, MaskRules(**rules), markers=markers).encode([messages])
+def alpaca_messages(prompt: str, answer: str) -> list[Message]:
+    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+
+
+def encode(tokenizer: Any, messages: list[Message] = CHAT, *, markers: bool | None = None, **rules: Any) -> Encoded:
+    (found,) = ChatEncoder(tokenizer, MaskRules(**rules), markers=markers).encode([Conversation(tuple(messages))])
     assert isinstance(found, Encoded), found
     return found
 
@@ -115,14 +119,14 @@ def test_an_earlier_turn_that_the_template_rewrites_is_refused_unless_only_the_l
     make_tokenizer: TokenizerMaker,
 ) -> None:
     found = make_tokenizer(FORGETS_EARLIER)
-    (refused,) = ChatEncoder(found, MaskRules()).encode([CHAT])
+    (refused,) = ChatEncoder(found, MaskRules()).encode([Conversation(tuple(CHAT))])
     assert isinstance(refused, Unmaskable)
     assert 'rewrites turn 3 when more turns follow; use mask = "last"' in str(refused)
     assert learnt(encode(found, mask="last")) == [b"a2."]
 
 
 def test_a_question_that_is_no_prefix_of_its_answer_is_refused(make_tokenizer: TokenizerMaker) -> None:
-    (refused,) = ChatEncoder(make_tokenizer(THINKS), MaskRules()).encode([CHAT])
+    (refused,) = ChatEncoder(make_tokenizer(THINKS), MaskRules()).encode([Conversation(tuple(CHAT))])
     assert isinstance(refused, Unmaskable)
     assert "before turn 3 is not a prefix of its answer" in str(refused)
 
@@ -157,11 +161,6 @@ def test_pad_equal_to_stop_is_still_learnt(tokenizer: Any) -> None:
 
 def test_no_conversations_are_no_results(tokenizer: Any) -> None:
     assert ChatEncoder(tokenizer, MaskRules()).encode([]) == []
-
-
-def test_a_system_message_comes_first_when_there_is_one() -> None:
-    assert [message["role"] for message in alpaca_messages("q", "a", "s")] == ["system", "user", "assistant"]
-    assert [message["role"] for message in alpaca_messages("q", "a")] == ["user", "assistant"]
 
 
 def test_runs_are_half_open() -> None:

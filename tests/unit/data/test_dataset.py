@@ -153,7 +153,7 @@ def test_a_template_that_drops_the_answer_learns_nothing_and_says_so(
         "{% else %}{{ m['content'] }}{% endif %}{% endfor %}"
     )
     write(tmp_path / "train.jsonl", pair(1))
-    with pytest.raises(DataError, match="no token of it would be learnt"):
+    with pytest.raises(DataError, match="no token of the first 1 conversations would be learnt"):
         load(tmp_path, silent)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.data.chat import Encoded
+from runtime.data.encoded import Encoded
 from runtime.data.tokens import TokenDataset
 
 SAMPLES = [Encoded((1, 2, 3, 4), (0, 1, 1, 0)), Encoded((5, 6), (0, 1)), Encoded((7, 8), (0, 0))]
