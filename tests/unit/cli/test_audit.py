@@ -108,3 +108,12 @@ def test_a_journal_that_cannot_be_read_is_said(run_folder: Path, capsys: pytest.
     (run_folder / "events.jsonl").chmod(0)
     assert main.main(["audit", str(run_folder)]) == 1
     assert capsys.readouterr().err.endswith("events.jsonl cannot be read: Permission denied\n")
+
+
+def test_a_mixture_by_weight_is_proven_by_steps_and_not_by_epochs(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["audit", str(configured(run_folder, batching='mixing = "weighted"'))]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "proven: every step's samples were trained on exactly once, over 24 steps"
+    )

@@ -302,3 +302,12 @@ def test_the_last_window_ends_with_the_run() -> None:
     order = ReadingOrder(2 * BATCH, epochs=1.0)
     assert audit(started(), ACROSS[:2], shuffled([[]] * 2 + [[8, 9, 10, 11]])[2:], order=order).proven
     assert not audit(started(), ACROSS[:3], order=order).proven
+
+
+def test_of_sources_by_weight_only_unknown_samples_are_refused() -> None:
+    weighted = ReadingOrder(weighted=True)
+    told = audit(started(), shuffled([[0, 0, 1, 1], [0, 2, 0, 3]]), order=weighted)
+    assert told.proven
+    assert "sources are mixed by weight: how often each sample is taken was not compared" in told.notes
+    (foreign,) = audit(started(), shuffled([[0, 1, 2, 99]]), order=weighted).violations
+    assert foreign.startswith("step 1 names sample 99, but an epoch has samples")
