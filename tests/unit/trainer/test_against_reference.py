@@ -133,6 +133,19 @@ def test_a_shard_without_samples_counts_nothing(deterministic: bool) -> None:
     assert sum(tally.tokens for local in locals_.values() for tally in local.tallies.values()) == tokens
 
 
+def test_the_norm_that_clips_is_that_of_one_process_when_shards_are_empty_too() -> None:
+    """Clipped hard (to a hundredth), on any number of workers alike; some of them have no sample at all."""
+    worlds = [
+        World(ranks=ranks, shards=8, global_batch=5, dataset=dataset_of_thirteen(), steps_per_run=2, max_grad_norm=0.01)
+        for ranks in (1, 2, 4)
+    ]
+    norms = [world.step(1).committed.grad_norm for world in worlds]
+    assert norms == pytest.approx([norms[0]] * 3, rel=1e-6)
+    assert norms[0] > 0.02
+    for world in worlds[1:]:
+        close(first_moments(world), first_moments(worlds[0]), relative=1e-5, absolute=1e-9)
+
+
 def test_a_worker_with_empty_shards_only_adds_zeros() -> None:
     world = World(shards=8, global_batch=5, dataset=dataset_of_thirteen(), steps_per_run=2)
     order = world.order(1, owners=[1, 1, 1, 1, 1, 0, 0, 0])

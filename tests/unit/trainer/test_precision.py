@@ -15,9 +15,10 @@ from runtime.config.load import load_config
 from runtime.flow import Snapshot
 from runtime.models.device import DeviceKind
 from runtime.optim.optimizer import refitted
+from runtime.trainer.gradients import GradientFunctions
 from runtime.trainer.precision import Precision, precision_of, wire_dtype
 from tests.support.tiny import write_tiny_config
-from tests.unit.trainer.world import World, as_numpy, bits
+from tests.unit.trainer.world import World, as_numpy, bits, build
 
 CPU, CUDA = DeviceKind.CPU, DeviceKind.CUDA
 
@@ -97,6 +98,29 @@ def test_float16_really_overflows_and_the_scale_is_found_within_some_skipped_ste
     assert applied[-1]
     assert world.counters["scale.value"] == 2.0 ** (24 - applied.count(False))
     assert all(np.isfinite(value).all() for value in world.parameters().values())
+
+
+def test_one_compilation_serves_every_scale() -> None:
+    """Traced, not run: a CPU would start a compiler for it."""
+    mx.enable_compile()  # a worker prepared in this process for a short run on a CPU has switched it off
+    world = World(dtype=mx.float16)
+    model, traced = CountingModel(build(dtype=mx.float16)), world.replicas[0].trained
+    functions = GradientFunctions(model, compiled=True, compute=mx.float32)
+    micro = world.batch(world.order(1), 0).micros[0]
+    for scale in (1.0, 2.0, 4.0):
+        functions.add(traced, None, micro.tokens_BT, micro.mask_BT, mx.array(scale))
+    assert model.calls == 1
+
+
+class CountingModel:
+    """A model that counts how often Python runs it."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.calls, self.update = model, 0, model.update
+
+    def __call__(self, tokens_BT: mx.array) -> mx.array:
+        self.calls += 1
+        return self.model(tokens_BT)
 
 
 def test_an_overflow_on_one_worker_skips_everywhere_and_the_scale_s_path_is_that_of_the_table() -> None:
