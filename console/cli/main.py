@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "where a live run is: step, loss, workers",
     "stop": "ask a live run to finish its step, write a checkpoint and end",
     "workers": "add a worker to a live run, or remove one",
+    "evaluate": "held-out loss and scores of a run's checkpoint or of a model folder",
     "audit": "prove from a run's journal that every sample was trained on exactly once",
     "doctor": "look at this machine: Python, MLX, BLAS and its speed, memory",
 }

@@ -86,22 +86,25 @@ def claim_address(host: str, port: int) -> None:
 
 
 @contextmanager
-def model_folder(source: Path, step: int | None) -> Iterator[Path]:
-    """A folder that mlx-lm can load: `source` itself, or an export that lives as long as the block."""
+def model_folder(source: Path, step: int | None, *, doing: str = "serving") -> Iterator[Path]:
+    """A folder that mlx-lm can load: `source` itself, or an export that lives as long as the block.
+
+    `doing` is what the checkpoint is said to be taken for. Raises UsageError and CheckpointError.
+    """
     if (source / "config.json").is_file():
         if step is not None:
             raise UsageError(f"{source} is a model folder and has no steps; leave --step out, or name a run's folder")
         yield source.resolve()
     elif (source / "checkpoints").is_dir():
         with tempfile.TemporaryDirectory(prefix="mlx-serve-") as scratch:
-            yield exported(source, step, Path(scratch) / "model")
+            yield exported(source, step, Path(scratch) / "model", doing)
     else:
         raise UsageError(
             f"{source} is neither a run's folder (with checkpoints/) nor a model folder (with config.json)"
         )
 
 
-def exported(run_folder: Path, step: int | None, target: Path) -> Path:
+def exported(run_folder: Path, step: int | None, target: Path, doing: str = "serving") -> Path:
     """Export the wanted checkpoint of a run, or else the newest one that is whole, to `target`; say which.
 
     Raises:
@@ -120,7 +123,7 @@ def exported(run_folder: Path, step: int | None, target: Path) -> Path:
         except BrokenCheckpoint as broken:
             print(f"{checkpoint.name} is passed over: {broken}", file=sys.stderr)
             continue
-        print(f"serving {checkpoint}", file=sys.stderr)
+        print(f"{doing} {checkpoint}", file=sys.stderr)
         return target
     asked = "no checkpoint is whole yet" if step is None else f"there is no whole checkpoint of step {step}"
     raise CheckpointError(f"{root}: {asked}; `mlx-distributed checkpoints list {run_folder}` shows what there is")

@@ -396,6 +396,29 @@ class Answer(_message.Message):
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
 
 @_typing.final
+class MetricSums(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    SUMS_FIELD_NUMBER: _builtins.int
+    metric: _builtins.str
+    @_builtins.property
+    def sums(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        metric: _builtins.str = ...,
+        sums: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metric", b"metric", "sums", b"sums"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MetricSums: _TypeAlias = MetricSums  # noqa: Y015
+
+@_typing.final
 class Evaluated(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -405,6 +428,7 @@ class Evaluated(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     CORRECT_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     loss_sum: _builtins.float
@@ -412,6 +436,8 @@ class Evaluated(_message.Message):
     correct: _builtins.int
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]: ...
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricSums]: ...
     def __init__(
         self,
         *,
@@ -421,10 +447,11 @@ class Evaluated(_message.Message):
         tokens: _builtins.int = ...,
         correct: _builtins.int = ...,
         answers: _abc.Iterable[Global___Answer] | None = ...,
+        metrics: _abc.Iterable[Global___MetricSums] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "correct", b"correct", "generation", b"generation", "loss_sum", b"loss_sum", "step", b"step", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "correct", b"correct", "generation", b"generation", "loss_sum", b"loss_sum", "metrics", b"metrics", "step", b"step", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ from runtime.cluster.signals import Position
 from runtime.config.load import load_config
 from runtime.config.schema import Config
 from runtime.ids import Step
+from runtime.metrics.scoring import scores
 from runtime.rpc import GrpcNetwork
 
 
@@ -109,7 +110,9 @@ def _core(config: Config, body: Mapping[str, Any], run_folder: Path) -> Core:
         )
 
     generation = int(body.get("generation", 0))
-    return Core(plan_of(config, workers), point, rate_of(config), announce, after=after, generation=generation)
+    return Core(
+        plan_of(config, workers), point, rate_of(config), announce, after=after, generation=generation, scores_of=scores
+    )
 
 
 async def _obey(parent: Parent, coordinator: Coordinator, desk: Desk, scope: trio.CancelScope) -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from runtime import events as facts
 from runtime.cluster.ballot import Ballot, RateOf
 from runtime.cluster.division import Division
-from runtime.cluster.evaluation import Evaluation
+from runtime.cluster.evaluation import Evaluation, ScoresOf, no_scores
 from runtime.cluster.explosion import PASSED_OVER, is_calm
 from runtime.cluster.inquiry import Inquiry
 from runtime.cluster.membership import Membership, Role
@@ -86,7 +86,7 @@ class Book:
 
     def __init__(
         self, plan: RunPlan, point: RestorePoint, rate_of: RateOf, announce: Announce, after: Position | None,
-        generation: int,
+        generation: int, scores_of: ScoresOf = no_scores,
     ) -> None:  # fmt: skip
         self.plan, self.rate_of, self.announce = plan, rate_of, announce
         self.saves = Saves([point])
@@ -100,6 +100,7 @@ class Book:
         self.quarrel = Quarrel()
         self.ballot: Ballot | None = None
         self.evaluation: Evaluation | None = None
+        self.scores_of = scores_of
         self.evaluated_at, self.metrics = -1, dict[str, float]()
         self.stop_asked, self.step_since = "", 0.0
         self.inquiry = Inquiry()

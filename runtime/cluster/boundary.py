@@ -32,7 +32,7 @@ def boundary(book: Book, now: float) -> Next | None:
     if evaluate and not book.stop_asked:
         book.agree("the members changed")
         answers = book.plan.answers_due(book.at.step, last)
-        book.phase, book.evaluation = Phase.EVALUATING, Evaluation(book.roster.active, now)
+        book.phase, book.evaluation = Phase.EVALUATING, Evaluation(book.roster.active, now, book.scores_of)
         book.order(EvaluateWork(book.roster.active, answers, book.plan.evaluate_max_batches), now)
     elif book.at.step >= last or book.stop_asked:
         return Closing()

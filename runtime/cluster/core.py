@@ -19,6 +19,7 @@ from runtime.cluster.ballot import RateOf
 from runtime.cluster.book import Again, Announce, Book, Boundary, Closing, End, Gathered, GoOn, Next, Pause, RollBack
 from runtime.cluster.boundary import again, boundary, exchange_failed, retry
 from runtime.cluster.ending import close, finish, give_up, stop
+from runtime.cluster.evaluation import ScoresOf, no_scores
 from runtime.cluster.gathering import entered, gathered, go_on, holding, left, pause, roll_back
 from runtime.cluster.membership import Entry, Membership
 from runtime.cluster.messages import (
@@ -52,9 +53,10 @@ class Core:
         *,
         after: Position | None = None,
         generation: int = 0,
+        scores_of: ScoresOf = no_scores,
     ) -> None:
         """`after` and `generation` are the last that the journal knows, when this coordinator succeeds a dead one."""
-        self.book = Book(plan, point, rate_of, announce, after, generation)
+        self.book = Book(plan, point, rate_of, announce, after, generation, scores_of)
 
     @property
     def phase(self) -> Phase:

@@ -5,11 +5,23 @@ Sums in float64, merged, never averaged averages."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from runtime import events
 from runtime.cluster.messages import Answer, Evaluated
 from runtime.ids import Generation, Rank, Step
+
+ScoresOf: TypeAlias = Callable[[Iterable[Mapping[str, tuple[float, ...]]]], Mapping[str, float]]
+"""The sums that each worker counted, by metric -> the scores of all answers, by name."""
+_MOST_NATS = 88.0
+"""exp of more is no float32, and no perplexity that anybody compares."""
+
+
+def no_scores(_: Iterable[Mapping[str, tuple[float, ...]]]) -> Mapping[str, float]:
+    """Nobody scores answers."""
+    return {}
 
 
 @dataclass
@@ -18,6 +30,7 @@ class Evaluation:
 
     workers: tuple[Rank, ...]
     since: float
+    scores_of: ScoresOf = no_scores
     shares: dict[Rank, Evaluated] = field(default_factory=dict)
 
     def add(self, rank: Rank, share: Evaluated, generation: Generation) -> bool:
@@ -43,9 +56,21 @@ class Evaluation:
         return sum(share.correct for share in self.shares.values()) / max(self.tokens, 1)
 
     @property
+    def perplexity(self) -> float:
+        """exp of the loss of all tokens together: never a mean of perplexities."""
+        return math.exp(min(self.loss, _MOST_NATS))
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The perplexity, and how good the answers are if there are any."""
+        counted = [self.shares[rank].sums for rank in self.workers]
+        return {"perplexity": self.perplexity, **self.scores_of(counted)}
+
+    @property
     def metrics(self) -> dict[str, float]:
         """What a checkpoint of this state is judged by."""
-        return {"eval/loss": self.loss, "eval/token_accuracy": self.accuracy}
+        found = {"loss": self.loss, "token_accuracy": self.accuracy, **self.scores}
+        return {f"eval/{name}": value for name, value in found.items()}
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -57,7 +82,9 @@ class Evaluation:
         """What the journal says of the finished evaluation of the state after `step`."""
         seconds = now - self.since
         found: list[events.Event] = [
-            events.EvaluationFinished(step, "held-out", self.loss, self.tokens, self.accuracy, seconds)
+            events.EvaluationFinished(
+                step, "held-out", self.loss, self.tokens, self.accuracy, seconds, tuple(self.scores.items())
+            )
         ]
         for answer in self.answers:
             found.append(events.SampleGenerated(step, answer.prompt, answer.expected, answer.answer))

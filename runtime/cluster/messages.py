@@ -133,6 +133,8 @@ class Evaluated:
     tokens: int
     correct: int
     answers: tuple[Answer, ...]
+    sums: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """What the metrics counted in `answers`, by metric; see runtime.metrics."""
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,7 @@ def from_worker_to_wire(message: FromWorker) -> pb.FromWorker:
         case ExchangeFailed():
             return pb.FromWorker(exchange_failed=pb.ExchangeFailed(**vars(message)))
         case Evaluated():
-            fields = vars(message) | {"answers": [pb.Answer(**vars(answer)) for answer in message.answers]}
-            return pb.FromWorker(evaluated=pb.Evaluated(**fields))
+            return pb.FromWorker(evaluated=_evaluated_to_wire(message))
         case CheckpointDone():
             return pb.FromWorker(checkpoint_done=pb.CheckpointDone(**vars(message)))
         case ShardWritten():
@@ -76,10 +75,7 @@ def from_worker_of_wire(wire: pb.FromWorker) -> FromWorker:
             failed = wire.exchange_failed
             return ExchangeFailed(Generation(failed.generation), Step(failed.step), failed.peer, failed.reason)
         case "evaluated":
-            share = wire.evaluated
-            answers = tuple(Answer(a.index, a.prompt, a.expected, a.answer) for a in share.answers)
-            place = (Generation(share.generation), Step(share.step))
-            return Evaluated(*place, share.loss_sum, share.tokens, share.correct, answers)
+            return _evaluated(wire.evaluated)
         case "checkpoint_done":
             done = wire.checkpoint_done
             return CheckpointDone(
@@ -90,6 +86,20 @@ def from_worker_of_wire(wire: pb.FromWorker) -> FromWorker:
             return ShardWritten(Step(shard.step), shard.attempt, shard.shards, shard.files)
         case _:
             raise ProtocolError(f"a worker sent a message of an unknown kind ({kind}): are both sides of one version?")
+
+
+def _evaluated_to_wire(share: Evaluated) -> pb.Evaluated:
+    fields = {name: value for name, value in vars(share).items() if name not in {"answers", "sums"}}
+    answers = [pb.Answer(**vars(answer)) for answer in share.answers]
+    metrics = [pb.MetricSums(metric=metric, sums=sums) for metric, sums in share.sums.items()]
+    return pb.Evaluated(**fields, answers=answers, metrics=metrics)
+
+
+def _evaluated(wire: pb.Evaluated) -> Evaluated:
+    answers = tuple(Answer(a.index, a.prompt, a.expected, a.answer) for a in wire.answers)
+    sums = {each.metric: tuple(each.sums) for each in wire.metrics}
+    place = (Generation(wire.generation), Step(wire.step))
+    return Evaluated(*place, wire.loss_sum, wire.tokens, wire.correct, answers, sums)
 
 
 def _join(wire: pb.Join) -> Join:

@@ -17,7 +17,8 @@ from runtime.config.spelling import edit_distance
 Findings: TypeAlias = Iterator[Finding]
 
 LOWER_IS_BETTER = ("loss", "perplexity")
-HIGHER_IS_BETTER = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL", "instruction_following")
+OF_ANSWERS = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL", "instruction_following")
+HIGHER_IS_BETTER = ("token_accuracy", *OF_ANSWERS)
 SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "PASSWORD")
 
 
@@ -286,11 +287,25 @@ def backoff_starts_below_its_cap(config: Config) -> Findings:
 def best_means_better(config: Config) -> Findings:
     """Keeping the highest loss, or the lowest share of right answers, keeps the worst."""
     metric, mode = config.checkpoint.metric, config.checkpoint.mode
-    name = metric.rsplit("/", 1)[-1]
+    name = _measured(metric)
     if name in (LOWER_IS_BETTER if mode == "max" else HIGHER_IS_BETTER):
         other = "min" if mode == "max" else "max"
         fact = f'checkpoint.mode = "{mode}" would keep the worst by checkpoint.metric ("{metric}")'
         yield Finding(_at("checkpoint.mode"), fact, f'set checkpoint.mode to "{other}"')
+
+
+def best_is_measured(config: Config) -> Findings:
+    """A metric of answers is known only where it was asked for."""
+    metric, asked = config.checkpoint.metric, config.evaluation.generate.metrics
+    name = _measured(metric)
+    if name in OF_ANSWERS and name not in asked:
+        fact = f'checkpoint.metric = "{metric}" is not measured: eval.generate.metrics does not name it'
+        yield Finding(_at("checkpoint.metric"), fact, f'add "{name}" to eval.generate.metrics')
+
+
+def _measured(metric: str) -> str:
+    """`rougeL` of `eval/rougeL`, `instruction_following` of `eval/instruction_following/prompt_loose`."""
+    return metric.partition("/")[2].partition("/")[0] or metric
 
 
 def generation_measures_something(config: Config) -> Findings:
@@ -343,6 +358,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(backoff_starts_below_its_cap, "supervision.backoff_s", "supervision.backoff_cap_s"),
     _rule(best_means_better, "checkpoint.mode", "checkpoint.metric"),
+    _rule(best_is_measured, "checkpoint.metric", "eval.generate.metrics"),
     _rule(generation_measures_something, "eval.generate.metrics", "eval.generate.every"),
     _rule(no_secret_is_written_down, "cluster.env"),
 )

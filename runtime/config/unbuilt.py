@@ -49,9 +49,6 @@ UNBUILT: Mapping[str, Unbuilt] = {
     "sync.compression": _only("compressing gradients", "none"),
     "sync.every": _only("synchronising every few steps", 1),
     "sync.staleness": _only("updating asynchronously", 0),
-    "eval.generate.metrics": Unbuilt(
-        "one of these metrics", lambda metrics: set(metrics) <= {"exact_match"}, 'leave it at ["exact_match"]'
-    ),
     "wandb.mode": _only("tracking with Weights & Biases", "disabled"),
     "cluster.hosts": _only("training on several machines", ()),
     "cluster.remote_command": _only("training on several machines", "mlx-distributed"),

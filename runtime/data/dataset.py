@@ -127,7 +127,7 @@ def load_datasets(
     train_data = TokenDataset.of([sample.encoded for sample in train])
     held_out_data = TokenDataset.of([sample.encoded for sample in held_out])
     counted = Counter(sample.source for sample in train)
-    asked = (prompt_of(sample.record.content, data.system) for sample in held_out)
+    asked = (prompt_of(sample.record.content, data.system, sample.record.instructions) for sample in held_out)
     return Datasets(
         train_data,
         held_out_data,

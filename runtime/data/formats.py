@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from runtime.data.files import Place, Row, rows_of
+from runtime.data.instructions import instructions_of
 from runtime.data.messages import conversation, text_of
 from runtime.data.records import (
     Completion,
@@ -107,7 +108,8 @@ def _read(row: Row, chosen: Format, columns: Mapping[str, str]) -> Record | Quar
     if isinstance(row.value, Quarantined):
         return row.value
     try:
-        return Record(chosen.read(_Columns(row.value, columns)), row.file, row.line)
+        content = chosen.read(_Columns(row.value, columns))
+        return Record(content, row.file, row.line, instructions_of(row.value))
     except Malformed as error:
         return Quarantined(row.file, row.line, str(error))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.data.records import Completion, Content, Conversation, Message
+from runtime.data.records import Completion, Content, Conversation, Instructions, Message
 from runtime.models.generate import prompt_tokens, text_tokens
 
 
@@ -20,6 +20,8 @@ class HeldOutPrompt:
     text: str = ""
     """The text to be continued, where there are no messages."""
     tools: tuple[Mapping[str, Any], ...] = ()
+    instructions: Instructions = ()
+    """What it asks for that a program can check."""
 
     @property
     def question(self) -> str:
@@ -33,14 +35,14 @@ class HeldOutPrompt:
         return text_tokens(tokenizer, self.text)
 
 
-def prompt_of(content: Content, system: str = "") -> HeldOutPrompt | None:
+def prompt_of(content: Content, system: str = "", instructions: Instructions = ()) -> HeldOutPrompt | None:
     """What a held-out sample asks, with the default system message; None for texts and token rows."""
     match content:
         case Conversation():
             whole = content.with_system(system)
             answer = str(whole.messages[whole.last_answer]["content"])
-            return HeldOutPrompt(whole.question, answer, tools=whole.tools)
+            return HeldOutPrompt(whole.question, answer, tools=whole.tools, instructions=instructions)
         case Completion():
-            return HeldOutPrompt((), content.completion, text=content.prompt)
+            return HeldOutPrompt((), content.completion, text=content.prompt, instructions=instructions)
         case _:
             return None

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 Message: TypeAlias = dict[str, Any]
 """`role` and `content` (a text); further keys of chat templates (tool_calls, name, reasoning_content) as they are."""
+Instructions: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
+"""(IFEval's id, its arguments) of each thing that a prompt asks for and a program can check."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Record:
     content: Content
     file: str
     line: int
+    instructions: Instructions = ()
+    """What its prompt asks for that a program can check."""
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,8 @@ class EvaluationFinished:
     token_accuracy: float = 0.0
     """Share of trained tokens whose most likely prediction is right."""
     seconds: float = 0.0
+    metrics: tuple[tuple[str, float], ...] = ()
+    """(name, value) of what else was measured: perplexity, and the scores of `eval.generate.metrics`."""
 
 
 @dataclass(frozen=True, slots=True)

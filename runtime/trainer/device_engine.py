@@ -124,4 +124,5 @@ class DeviceEngine:
         index, count = work.workers.index(rank), len(work.workers)
         sums = self._held_out.judge(self._replica, index, count, work.max_batches)
         answers = self._held_out.answer(self._replica, index, count, work.answers)
-        return Evaluated(generation, Step(self.holds), sums.loss_sum, sums.tokens, sums.correct, answers)
+        counted = self._held_out.count(answers)
+        return Evaluated(generation, Step(self.holds), sums.loss_sum, sums.tokens, sums.correct, answers, counted)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import mlx.core as mx
 
@@ -12,8 +14,29 @@ from runtime.cluster.messages import Answer
 from runtime.config.schema import Config
 from runtime.data.batches import Shaping, eval_micros
 from runtime.data.dataset import Datasets
+from runtime.errors import DataError
+from runtime.metrics.scoring import INSTRUCTION_FOLLOWING, Reference, count
+from runtime.metrics.sums import Sums as Counted
 from runtime.models.generate import generate
-from runtime.trainer.replica import Replica
+from runtime.trainer.gradients import GradientFunctions, Tree
+
+
+class Judged(Protocol):
+    """A model as an evaluation needs it; a `Replica` is one."""
+
+    @property
+    def functions(self) -> GradientFunctions:
+        """Its loss."""
+        ...
+
+    @property
+    def trained(self) -> Tree:
+        """The parameters that the loss is a function of."""
+        ...
+
+    def model_in_use(self) -> AbstractContextManager[Any]:
+        """The model itself, for generation."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,8 +55,14 @@ class HeldOut:
         self._datasets, self._tokenizer = datasets, tokenizer
         self._shaping = Shaping(config.train.micro_batch_size * 4, config.data.pad_multiple)
         self._generation = config.evaluation.generate
+        asks = any(prompt.instructions for prompt in datasets.prompts)
+        if INSTRUCTION_FOLLOWING in self._generation.metrics and datasets.prompts and not asks:
+            raise DataError(
+                "eval.generate.metrics: instruction_following needs held-out records with instruction_id_list and "
+                "kwargs (IFEval's columns), and none has them; add them, or leave the metric out"
+            )
 
-    def judge(self, replica: Replica, share: int, shares: int, max_batches: int) -> Sums:
+    def judge(self, replica: Judged, share: int, shares: int, max_batches: int) -> Sums:
         """Loss and correct first choices over this share's samples."""
         parameters = replica.trained
         losses: list[float] = []
@@ -46,7 +75,7 @@ class HeldOut:
             tokens += int(micro.mask_BT[:, 1:].sum())
         return Sums(math.fsum(losses), tokens, correct)
 
-    def answer(self, replica: Replica, share: int, shares: int, answers: int) -> tuple[Answer, ...]:
+    def answer(self, replica: Judged, share: int, shares: int, answers: int) -> tuple[Answer, ...]:
         """This share's answers to `answers` prompts spread evenly over the held-out ones."""
         prompts = self._datasets.prompts
         count = min(answers, len(prompts))
@@ -62,3 +91,9 @@ class HeldOut:
                 text = generate(model, self._tokenizer, ids, max_tokens=most, temperature=temperature, seed=index).text
                 found.append(Answer(index, prompt.question, prompt.answer, text))
         return tuple(found)
+
+    def count(self, answers: Sequence[Answer]) -> Mapping[str, Counted]:
+        """The sums of every metric of eval.generate.metrics over these answers; raises DataError (`scoring.count`)."""
+        prompts = self._datasets.prompts
+        pairs = [(one.answer, Reference(one.expected, prompts[one.index].instructions)) for one in answers]
+        return count(self._generation.metrics, pairs)

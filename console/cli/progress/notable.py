@@ -220,7 +220,9 @@ def _data_suspected(event: DataSuspected, state: RunState) -> str:
 
 def _evaluation_finished(event: EvaluationFinished, state: RunState) -> str:
     accuracy = f", {event.token_accuracy:.1%} of tokens right"
-    return f"{event.split} loss {event.loss:.4f} after step {event.step} ({count(event.tokens)} tokens{accuracy})"
+    scores = "".join(f"; {name} {value:.4g}" for name, value in event.metrics if "/" not in name)
+    tokens = f"{count(event.tokens)} tokens{accuracy}"
+    return f"{event.split} loss {event.loss:.4f} after step {event.step} ({tokens}){scores}"
 
 
 def _sample_generated(event: SampleGenerated, state: RunState) -> str:

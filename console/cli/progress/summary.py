@@ -32,6 +32,7 @@ def summary_of(state: RunState, folder: Path, *, columns: int = 100) -> str:
         ("loss", _loss(state)),
         ("loss curve", _curve(state)),
         ("held-out loss", _held_out(state)),
+        ("scores", _scores(state)),
         ("tokens", _tokens(state)),
         ("survived", _survived(state)),
         ("checkpoints", _checkpoints(state, folder)),
@@ -83,6 +84,22 @@ def _held_out(state: RunState) -> str:
         accuracy = f"{first.token_accuracy:.1%} -> {newest.token_accuracy:.1%} of tokens right"
         texts.append(f"{label}{first.loss:.4f} -> {newest.loss:.4f} ({accuracy})")
     return "; ".join(texts)
+
+
+def _scores(state: RunState) -> str:
+    """For each score of each split: the first one of all and the last one."""
+    first: dict[tuple[str, str], float] = {}
+    last: dict[tuple[str, str], float] = {}
+    for evaluation in (*state.training.first_evaluations.values(), *state.training.evaluations):
+        for name, value in evaluation.metrics:
+            if "/" not in name:
+                last[evaluation.split, name] = value
+                first.setdefault((evaluation.split, name), value)
+    several = len({split for split, _ in first}) > 1
+    return ", ".join(
+        f"{clean(split) + ' ' if several else ''}{name} {value:.4g} -> {last[split, name]:.4g}"
+        for (split, name), value in first.items()
+    )
 
 
 def _tokens(state: RunState) -> str:

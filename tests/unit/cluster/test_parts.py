@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from runtime.cluster.placement import deal, take_over
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
 from runtime.cluster.timers import Timers
-from runtime.events import SampleGenerated
+from runtime.events import EvaluationFinished, SampleGenerated
 from runtime.flow import StepOrder
 from runtime.ids import Cursor, Generation, Rank, Step
 from tests.unit.cluster.world import PLAN, join_of, vote_on
@@ -129,6 +130,34 @@ def test_an_evaluation_merges_sums_and_sorts_answers() -> None:
     finished, *samples = evaluation.facts(Step(4), 3.0)
     assert samples == [SampleGenerated(Step(4), "a", "", "A"), SampleGenerated(Step(4), "b", "", "B")]
     assert finished.seconds == 2.0  # type: ignore[union-attr]  # the first fact is EvaluationFinished
+
+
+def test_perplexity_is_that_of_all_tokens_and_scores_are_of_all_sums() -> None:
+    def scores_of(shares: Iterable[Mapping[str, tuple[float, ...]]]) -> Mapping[str, float]:
+        right, answers = map(sum, zip(*(share["exact_match"] for share in shares), strict=True))
+        return {"exact_match": right / answers}
+
+    evaluation = Evaluation((Rank(0), Rank(1)), 0.0, scores_of)
+    head = Generation(1), Step(8)
+    small = Evaluated(*head, 2 * math.log(2), 2, 1, (), {"exact_match": (1.0, 1.0)})
+    large = Evaluated(*head, 30 * math.log(4), 30, 15, (), {"exact_match": (0.0, 3.0)})
+    assert not evaluation.add(Rank(0), small, Generation(1))
+    assert evaluation.add(Rank(1), large, Generation(1))
+    assert evaluation.perplexity == pytest.approx(2 ** (62 / 32))  # and not 3.0, the mean of 2 and 4
+    assert evaluation.metrics == {
+        "eval/loss": evaluation.loss, "eval/token_accuracy": 0.5, "eval/perplexity": evaluation.perplexity,
+        "eval/exact_match": 0.25,
+    }  # fmt: skip
+    (finished,) = evaluation.facts(Step(8), 1.0)
+    assert isinstance(finished, EvaluationFinished)
+    assert dict(finished.metrics) == {"perplexity": evaluation.perplexity, "exact_match": 0.25}
+
+
+def test_a_loss_beyond_reason_is_a_perplexity_all_the_same() -> None:
+    evaluation = Evaluation((Rank(0),), 0.0)
+    evaluation.add(Rank(0), Evaluated(Generation(1), Step(8), 1e6, 1, 0, ()), Generation(1))
+    assert math.isfinite(evaluation.perplexity)
+    assert evaluation.metrics["eval/loss"] == 1e6
 
 
 def test_a_batch_without_trained_tokens_has_no_norm() -> None:

@@ -32,6 +32,7 @@ def built(kind: Any, *fields: Any) -> st.SearchStrategy[Any]:
 members = st.lists(built(say.Member, small, small, text), max_size=3).map(tuple)
 tally = built(say.ShardTally, small, number, big, st.lists(big, max_size=4).map(tuple))
 answers = st.lists(built(say.Answer, small, text, text, text), max_size=2).map(tuple)
+sums = st.dictionaries(text, st.lists(number, max_size=4).map(tuple), max_size=3)
 join = built(say.Join, text, small, small, text, maybe, big, big, counters, big, text, text, text, big)
 vote = built(
     say.Vote, big, big, st.lists(tally, max_size=3).map(tuple), st.booleans(), number, number, number, number, big, big,
@@ -43,7 +44,7 @@ from_worker = st.one_of(
     built(say.Holding, big, number, big, ranks),
     built(say.Progress, big, text, number),
     built(say.ExchangeFailed, big, big, st.integers(-1, 99), text),
-    built(say.Evaluated, big, big, number, big, big, answers),
+    built(say.Evaluated, big, big, number, big, big, answers, sums),
     built(say.CheckpointDone, big, text, big, number, text, text, text),
     built(say.ShardWritten, big, text, small, text),
 )

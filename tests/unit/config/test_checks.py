@@ -47,7 +47,7 @@ def test_every_rule_of_the_module_is_in_the_list() -> None:
         for name, thing in vars(checks).items()
         if callable(thing) and getattr(thing, "__module__", "") == checks.__name__
     }
-    assert written - {"Rule", "_rule", "_at"} == {rule.find.__name__ for rule in RULES}
+    assert written - {"Rule", "_rule", "_at", "_measured"} == {rule.find.__name__ for rule in RULES}
 
 
 def test_steps_and_epochs_exclude_each_other() -> None:
@@ -243,6 +243,15 @@ def test_the_best_checkpoint_is_not_the_worst_one() -> None:
     assert refused_at(rule, checkpoint={"metric": "eval/exact_match"}) == "checkpoint.mode"
     assert passes(rule, checkpoint={"metric": "eval/exact_match", "mode": "max"})
     assert passes(rule, checkpoint={"metric": "my/own", "mode": "max"})
+    assert refused_at(rule, checkpoint={"metric": "eval/instruction_following/prompt_loose"}) == "checkpoint.mode"
+
+
+def test_the_best_checkpoint_is_measured_by_something_that_is_measured() -> None:
+    rule = checks.best_is_measured
+    best = {"metric": "eval/rougeL", "mode": "max"}
+    assert refused_at(rule, checkpoint=best) == "checkpoint.metric"
+    assert passes(rule, checkpoint=best, eval={"generate": {"metrics": ["bleu", "rougeL"]}})
+    assert passes(rule, checkpoint={"metric": "eval/perplexity"})
 
 
 def test_answers_are_compared_with_something() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from console.cli.progress.choice import Mode, Silent
 from console.cli.progress.figures import columns
 from console.cli.progress.json_lines import JsonLines
 from console.cli.progress.live import Live
+from console.cli.progress.notable import line_of
 from console.cli.progress.output import Output
 from console.cli.progress.plain import Plain
 from console.cli.progress.repeats import AGAIN_AFTER_SECONDS
@@ -31,7 +33,7 @@ from runtime.events import (
     fold_all,
 )
 from runtime.events.codec import envelope_from_json
-from runtime.ids import Step
+from runtime.ids import ActorPath, Step
 from tests.unit.console.scenario import COMMAND, commit, enveloped, sample, shown, started, story, troubled
 from tests.unit.events.strategies import envelopes
 
@@ -290,6 +292,16 @@ def test_two_splits_are_named() -> None:
     facts = [EvaluationFinished(Step(0), split, 2.0, 10) for split in ("easy", "hard")]
     state = shown(Silent(), [(0, fact) for fact in facts])
     assert "easy 2.0000 -> 2.0000 (0.0% -> 0.0% of tokens right); hard 2.0000" in summary_of(state, FOLDER)
+
+
+def test_scores_are_shown_beside_the_loss_and_summed_up_from_first_to_last() -> None:
+    first = EvaluationFinished(Step(0), "held-out", 2.0, 10, metrics=(("perplexity", 7.389056), ("rougeL", 0.125)))
+    parts = (("rougeL", 0.5), ("instruction_following", 0.25), ("instruction_following/prompt_loose", 0.75))
+    state = shown(Silent(), [(0, first), (1, replace(first, step=Step(8), metrics=parts))])
+    line = line_of(Envelope(1, 0.0, ActorPath("run"), first), RunState())
+    assert line == "held-out loss 2.0000 after step 0 (10 tokens, 0.0% of tokens right); perplexity 7.389; rougeL 0.125"
+    expected = "perplexity 7.389 -> 7.389, rougeL 0.125 -> 0.5, instruction_following 0.25 -> 0.25"
+    assert any(row.strip() == f"scores         {expected}" for row in summary_of(state, FOLDER).splitlines())
 
 
 def test_samples_of_one_moment_only_leave_the_other_column_open() -> None:

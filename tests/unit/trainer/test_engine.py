@@ -19,6 +19,7 @@ from runtime.config.load import load_config
 from runtime.errors import CheckpointError
 from runtime.flow import CommittedStep, Snapshot, StepOrder
 from runtime.ids import Cursor, Generation, Rank, Step
+from runtime.metrics.scoring import scores
 from runtime.trainer.device_engine import DeviceEngine
 from runtime.trainer.device_thread import DeviceThread, open_device_thread
 from runtime.trainer.engine import Local
@@ -44,7 +45,7 @@ async def equipment(device: DeviceThread, tmp_path: Path) -> Equipment:
             "source": [{"path": str(tmp_path / "train.jsonl")}],
             "eval": {"path": str(tmp_path / "heldout.jsonl")},
         },
-        "eval": {"generate": {"max_tokens": 4}},
+        "eval": {"generate": {"max_tokens": 4, "metrics": ["exact_match", "bleu", "rougeL"]}},
     }
     config = load_config(write_tiny_config(tmp_path, extra=extra))
     return await device.run(prepare, config, tmp_path, 0)
@@ -163,6 +164,8 @@ async def test_the_shares_of_an_evaluation_add_up_to_the_whole(
     assert sorted((one.index, one.answer) for share in shares for one in share.answers) == sorted(
         (one.index, one.answer) for one in whole.answers
     )
+    assert scores(share.sums for share in shares) == scores([whole.sums])
+    assert set(whole.sums) == {"exact_match", "bleu", "rougeL"}
     held_out = equipment.datasets.held_out
     assert whole.tokens == held_out.trained_tokens if max_batches == 0 else 0 < whole.tokens < held_out.trained_tokens
     assert (whole.generation, whole.step) == (3, 0)
@@ -173,7 +176,7 @@ async def test_the_shares_of_an_evaluation_add_up_to_the_whole(
 async def test_an_evaluation_without_answers_and_without_a_share_is_zero(engine: DeviceEngine) -> None:
     await engine.restore(restore_to(0))
     last = await evaluated(engine, 29, 30, answers=0)
-    assert (last.loss_sum, last.tokens, last.correct, last.answers) == (0.0, 0, 0, ())
+    assert (last.loss_sum, last.tokens, last.correct, last.answers, last.sums) == (0.0, 0, 0, (), {})
 
 
 async def test_an_evaluation_leaves_the_state_and_a_step_after_it_alone(
