@@ -16,6 +16,7 @@ from runtime.errors import UsageError
 
 COMMANDS = {
     "run": "train as a configuration says: supervised, headless, resumed after an interruption",
+    "plan": "what a run needs per device, before anything is started: memory, stages, schedule",
     "config": "make, check or show a configuration",
     "checkpoints": "list, verify, export or prune the checkpoints of a run",
     "status": "where a live run is: step, loss, workers",

@@ -23,6 +23,7 @@ from runtime.app.run_folder import RunFolder, open_run_folder
 from runtime.app.showing import Observer, Showing
 from runtime.app.start_point import start_point
 from runtime.app.tree import run_tree
+from runtime.app.workforce import workers_of
 from runtime.cluster.detector import HangDetector
 from runtime.config.load import resolve
 from runtime.config.save import dumps
@@ -32,12 +33,8 @@ from runtime.events import RunState
 from runtime.events.bus import journaled_bus
 from runtime.events.journal import Journal
 from runtime.ids import ActorPath, Step
-from runtime.models.device import DeviceKind, find_devices
 from runtime.rpc import new_token
 from runtime.supervision import Supervisor, supervise
-
-CPU_WORKERS = 2
-"""Workers of a host without accelerators, when parallel.workers is 0."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def run_headless(
     """
     resolved = resolve(path, overrides)
     config = anchored(resolved.config, path.parent)
-    workers = config.parallel.workers or _devices()
+    workers = workers_of(config)
     command = shlex.join(["mlx-distributed", "run", str(path), *(f"--set={override}" for override in overrides)])
     output_dir = Path(config.run.output_dir)
     resume = resume or config.run.resume
@@ -91,11 +88,6 @@ def run_headless(
             point=begin,
         )
         return trio.run(_run, config, workers, folder, briefing, observer, rejected)
-
-
-def _devices() -> int:
-    found = find_devices()
-    return CPU_WORKERS if all(device.kind is DeviceKind.CPU for device in found) else len(found)
 
 
 async def _run(

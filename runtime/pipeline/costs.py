@@ -3,8 +3,8 @@
 A product of [n, in] with a weight [in, out] is 2 n in out operations, and so is each of its two gradients: with respect
 to the input (needed by every layer below) and to the weight (only if it is trained). So forward : backward of the
 input : backward of the weights is 1 : 1 : 1 for a layer that is trained whole, and 1 : 1 : 0 for a frozen or quantised
-one beside a small adapter. Attention has no weights of its own: its two products of [T, T] per head cost 4 T heads head_dim
-operations per token, and twice that in the backward pass, all of it on the way to the input.
+one beside a small adapter. Attention has no weights of its own: its two products of [T, T] per head cost 4 T heads
+head_dim operations per token, and twice that in the backward pass, all of it on the way to the input.
 
 Seconds are the larger of operations / speed and bytes / bandwidth, the roofline of Williams and others (2009). Only
 ratios matter to the cut of the layers and to the choice of a schedule; measured costs replace them all.
@@ -31,6 +31,9 @@ class Roofline:
         return max(operations / self.operations_per_s, size_bytes / self.bytes_per_s)
 
 
+LAPTOP = Roofline()
+
+
 @dataclass(frozen=True)
 class Work:
     """One layer, the embedding or the head, and what it does with a single token."""
@@ -51,7 +54,7 @@ def modelled(
     work: Work,
     tokens: int,
     positions: int,
-    device: Roofline = Roofline(),
+    device: Roofline = LAPTOP,
     *,
     kept_bytes: int = 0,
     activation_bytes: int = 0,

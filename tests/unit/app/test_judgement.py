@@ -10,12 +10,11 @@ import pytest
 from runtime.actors import Exit, FatalExit
 from runtime.app.exits import CANNOT_START, UNRECOVERABLE
 from runtime.app.root import Briefing, Root
-from runtime.app.run import CPU_WORKERS, _devices, _judge
+from runtime.app.run import _judge
 from runtime.cluster.detector import HangDetector
 from runtime.errors import GaveUp
 from runtime.events.bus import journaled_bus
 from runtime.events.journal import Journal
-from runtime.models.device import DeviceKind, find_devices
 
 
 @pytest.fixture
@@ -55,9 +54,3 @@ def test_without_a_sentence_the_supervisors_is_the_reason(root: Root) -> None:
 def test_a_worker_that_cannot_start_is_given_up_on_with_its_traceback(root: Root) -> None:
     root.fatal = Exit.of(FatalExit("exited with 79", code=CANNOT_START, tail="Traceback ..."))
     assert _judge(root, GAVE_UP) == ("gave_up", str(GAVE_UP), "its last words")
-
-
-def test_each_accelerator_gets_a_worker_and_a_plain_host_a_fixed_number() -> None:
-    found = find_devices()
-    only_cpus = all(device.kind is DeviceKind.CPU for device in found)
-    assert _devices() == (CPU_WORKERS if only_cpus else len(found))

@@ -1,0 +1,92 @@
+"""Bytes that stay on a device for the whole run: parameters, gradients, optimizer. Exact, from the tensors' shapes.
+
+    parameters   what the tensors take in their dtype (a quantised base: packed weights, scales and offsets)
+    gradients    4 bytes per trained element: sums over micro-batches are float32 (trainer/gradients.py)
+    optimizer    4 bytes per element of each moment (adam, adamw: two; sgd, lion: one; adafactor: a row and a column per
+                 matrix; muon: one for a matrix of a layer, adamw's two for the rest), and 4 per trained element in 16
+                 bit for its float32 master (optim/optimizer.py)
+    exchange     4 bytes per trained element on the host, where gradients of several workers meet
+
+With adamw in 16 bit that is 2 P + 4 P + 12 P bytes. ZeRO-1 (Rajbhandari and others, 2020) keeps the last term once over
+n workers, and `replicas` copies of each slice: 2 P + 4 P + 12 P r / n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runtime.models.blueprint import Tensor
+
+FLOAT32_BYTES = 4
+_NO_MATRICES_OF_MUON = ("norm", "conv", "embed")
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How the optimizer's state lies on the workers that hold the same parameters."""
+
+    workers: int = 1
+    sharded: bool = False
+    replicas: int = 1
+
+    @property
+    def share(self) -> float:
+        """Part of the optimizer's state that one worker keeps: 1 without ZeRO-1."""
+        return min(self.replicas, self.workers) / self.workers if self.sharded else 1.0
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes on one device that do not depend on the batch."""
+
+    parameters_bytes: int = 0
+    gradients_bytes: int = 0
+    optimizer_bytes: int = 0
+    exchange_bytes: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.parameters_bytes + self.gradients_bytes + self.optimizer_bytes + self.exchange_bytes
+
+
+def held(tensors: Iterable[Tensor], optimizer: str, sharding: Sharding = Sharding()) -> Held:
+    """What a device with these tensors keeps, each of them counted once; `optimizer` is a value of `optim.name`."""
+    mine = tuple({tensor.name: tensor for tensor in tensors}.values())
+    trained = [tensor for tensor in mine if tensor.trained]
+    elements = sum(tensor.elements for tensor in trained)
+    state = sum(state_elements(tensor, optimizer) + _master_elements(tensor) for tensor in trained)
+    return Held(
+        parameters_bytes=sum(tensor.size_bytes for tensor in mine),
+        gradients_bytes=FLOAT32_BYTES * elements,
+        optimizer_bytes=math.ceil(FLOAT32_BYTES * state * sharding.share),
+        exchange_bytes=FLOAT32_BYTES * elements if sharding.workers > 1 else 0,
+    )
+
+
+def state_elements(tensor: Tensor, optimizer: str) -> int:
+    """Elements of all moments of one trained parameter; the table of runtime/optim, told without MLX."""
+    shape = tensor.shape
+    match optimizer:
+        case "sgd" | "lion":
+            return tensor.elements
+        case "adafactor" if len(shape) >= 2:
+            return math.prod(shape[:-1]) + math.prod(shape[:-2] + shape[-1:])
+        case "adafactor":
+            return tensor.elements
+        case "muon" if _is_orthogonalised(tensor):
+            return tensor.elements
+        case _:
+            return 2 * tensor.elements
+
+
+def _is_orthogonalised(tensor: Tensor) -> bool:
+    words, shape = tensor.name.split("."), tensor.shape
+    foreign = any(word in tensor.name for word in _NO_MATRICES_OF_MUON) or {"wte", "wpe"} & set(words)
+    return len(shape) >= 2 and min(shape[-2:]) > 1 and any(word.isdigit() for word in words) and not foreign
+
+
+def _master_elements(tensor: Tensor) -> int:
+    return tensor.elements if tensor.size_bytes < FLOAT32_BYTES * tensor.elements else 0

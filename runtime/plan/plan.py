@@ -1,0 +1,162 @@
+"""The plan of a run: what each device holds, what it needs at its peak, and how a pipeline would run. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from runtime.config.schema import Config
+from runtime.models.blueprint import Blueprint, Tensor
+from runtime.pipeline.choice import Choice
+from runtime.pipeline.costs import Calibration
+from runtime.pipeline.schedules import in_flight_limit
+from runtime.plan.activations import Batch, footprint
+from runtime.plan.memory import Held, Sharding, held
+from runtime.plan.stages import chosen, micro_batches
+
+
+@dataclass(frozen=True)
+class DevicePlan:
+    """One device: all that hold the same stage need the same."""
+
+    stage: int
+    layers: int
+    held: Held
+    activations_bytes: int
+    """Modelled: the peak, with every micro-batch in flight."""
+    in_flight: int
+    """Micro-batches between their forward and their backward pass, at most; per chunk of the stage."""
+
+    @property
+    def peak_bytes(self) -> int:
+        """All of it at once."""
+        return self.held.total_bytes + self.activations_bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will need."""
+
+    architecture: str
+    parameters: int
+    trained: int
+    workers: int
+    replicas: int
+    """Copies of the model, or pipelines, that share the global batch."""
+    micro_batches: int
+    """Of one step, in each replica."""
+    rows: int
+    positions: int
+    """The longest micro-batch: rows x positions."""
+    devices: tuple[DevicePlan, ...]
+    """By stage; one where there is no pipeline."""
+    pipeline: Choice | None
+
+
+def make(
+    config: Config,
+    blueprint: Blueprint,
+    workers: int,
+    *,
+    memory_bytes: float = math.inf,
+    calibration: Calibration | None = None,
+) -> Plan:
+    """The plan of `config` on so many workers, each with `memory_bytes`.
+
+    Raises NoPartition when a pipeline is asked for that cannot be had."""
+    stages = config.parallel.pipeline
+    replicas = max(1, workers // stages)
+    pipeline = None
+    if stages > 1:
+        pipeline = chosen(config, blueprint, workers, memory_bytes=memory_bytes, calibration=calibration)
+    tensors = blueprint.once()
+    return Plan(
+        architecture=blueprint.architecture,
+        parameters=sum(tensor.elements for tensor in tensors),
+        trained=sum(tensor.elements for tensor in tensors if tensor.trained),
+        workers=workers,
+        replicas=replicas,
+        micro_batches=micro_batches(config, replicas),
+        rows=config.train.micro_batch_size,
+        positions=config.data.max_length,
+        devices=tuple(_device(config, blueprint, stage, stages, replicas, pipeline) for stage in range(stages)),
+        pipeline=pipeline,
+    )
+
+
+def _device(
+    config: Config, blueprint: Blueprint, stage: int, stages: int, replicas: int, pipeline: Choice | None
+) -> DevicePlan:
+    numbers, in_flight, chunks = tuple(range(len(blueprint.layers))), 1, 1
+    if pipeline is not None:
+        schedule, partition = pipeline.chosen.schedule, pipeline.chosen.partition
+        numbers, chunks = partition.layers_of(stage), partition.chunks
+        in_flight = in_flight_limit(schedule.name, stage, stages, schedule.micro_batches, chunks)
+    layers = [blueprint.layers[number] for number in numbers]
+    tensors: list[Tensor] = [tensor for layer in layers for tensor in layer]
+    is_last = stage == stages - 1
+    tensors += [*(blueprint.before if stage == 0 else ()), *(blueprint.behind if is_last else ())]
+    batch = Batch(config.train.micro_batch_size, config.data.max_length)
+    activations = footprint(layers, blueprint, batch, config.train.grad_checkpoint, has_head=is_last)
+    sharding = Sharding(replicas, config.parallel.shard_optimizer, config.parallel.replicas)
+    return DevicePlan(
+        stage,
+        len(layers),
+        held(tensors, config.optim.name, sharding),
+        activations.peak_bytes(math.ceil(in_flight / chunks)),
+        in_flight,
+    )
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """The plan for a person."""
+    frozen = "" if plan.trained == plan.parameters else f", {plan.trained:,} of them trained"
+    yield f"model       {plan.architecture}: {plan.parameters:,} parameters{frozen}"
+    step = f"{plan.micro_batches} micro-batches of up to {plan.rows} x {plan.positions} tokens"
+    yield f"workers     {plan.workers}: {plan.replicas} replicas x {len(plan.devices)} stages; a step is {step} each"
+    if plan.pipeline is not None:
+        yield from _pipeline_lines(plan.pipeline)
+    yield "memory      per device, in GB: parameters, gradients, optimizer and exchange exact, activations modelled"
+    yield "  stage  layers  parameters  gradients  optimizer  exchange  activations    peak"
+    for device in plan.devices:
+        mine = device.held
+        yield (
+            f"  {device.stage:5d}  {device.layers:6d}  {_gb(mine.parameters_bytes):>10}  {_gb(mine.gradients_bytes):>9}"
+            f"  {_gb(mine.optimizer_bytes):>9}  {_gb(mine.exchange_bytes):>8}  {_gb(device.activations_bytes):>11}"
+            f"  {_gb(device.peak_bytes):>6}"
+        )
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan for a script."""
+    document = asdict(plan)
+    document["devices"] = [asdict(device) | {"peak_bytes": device.peak_bytes} for device in plan.devices]
+    if plan.pipeline is not None:
+        one = plan.pipeline.chosen
+        document["pipeline"] = {
+            "schedule": one.schedule.name,
+            "layers": one.partition.layers,
+            "micro_batches": one.schedule.micro_batches,
+            "step_s": one.simulation.step_s,
+            "bubble": one.simulation.bubble,
+            "peak_activations": one.simulation.peaks,
+            "reason": plan.pipeline.reason,
+        }
+    return document
+
+
+def _pipeline_lines(pipeline: Choice) -> Iterator[str]:
+    one = pipeline.chosen
+    stages = one.partition.stages
+    cut = " | ".join(str(len(one.partition.layers_of(stage))) for stage in range(stages))
+    chunks = f" in {one.partition.chunks} chunks each" if one.partition.chunks > 1 else ""
+    yield f"layers      {cut} by stage{chunks}"
+    yield f"schedule    {pipeline.reason}"
+    peaks = ", ".join(str(peak) for peak in one.simulation.peaks)
+    yield f"simulated   bubble {100 * one.simulation.bubble:.1f} %; activations kept at once, by stage: {peaks}"
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.3g}" if size_bytes < 1e9 else f"{size_bytes / 1e9:.2f}"
