@@ -6,7 +6,6 @@ import math
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 
@@ -23,7 +22,7 @@ from runtime.models.device import DeviceKind, compile_supported, default_kind
 from runtime.models.load import Loaded, load_model
 from runtime.models.tokenizer import json_bytes
 from runtime.trainer.evaluate import HeldOut
-from runtime.trainer.gradients import trainable
+from runtime.trainer.gradients import Tree, trainable
 from runtime.trainer.precision import precision_of
 from runtime.trainer.replica import Replica
 from runtime.trainer.update import Update
@@ -132,8 +131,10 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     update = Update(trainable(loaded.model), config.optim, config.train.max_grad_norm, compiled=compiled)
     shards = min(config.parallel.logical_shards, config.train.global_batch_size)
 
-    def rebuild() -> Any:
-        return load_model(config.model, config.run.seed).model
+    adapter = trainable(loaded.model) if loaded.base_hash else None  # small: kept rather than built over a second base
+
+    def rebuild() -> Tree:
+        return trainable(load_model(config.model, config.run.seed).model) if adapter is None else adapter
 
     precision = precision_of(config.model.dtype, default_kind())
     compute = precision.compute if precision.compute != precision.storage else None
@@ -147,6 +148,8 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         compiled,
         compute=compute,
         loss_scale=loss_scale,
+        seed=config.run.seed,
+        base_hash=loaded.base_hash,
     )
     held_out = HeldOut(config, datasets, loaded.tokenizer)
     return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), default_kind().value)

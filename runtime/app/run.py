@@ -77,7 +77,7 @@ def run_headless(
         if killed:
             say(f"ended {len(killed)} processes that an earlier run left behind")
         rejected: list[facts.CheckpointRejected] = []
-        begin = start_point(folder, say, rejected.append, config.optim.name)
+        begin = start_point(folder, say, rejected.append, config)
         briefing = Briefing(
             run_id=str(folder.run_id),
             token=new_token(),

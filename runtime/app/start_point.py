@@ -8,23 +8,25 @@ from typing import Any
 
 from runtime.app.positions import point_to_json
 from runtime.app.run_folder import RunFolder
-from runtime.checkpoint.reader import Rejected, check_optimizer, newest_good, verify
+from runtime.checkpoint.reader import Rejected, check_base, check_optimizer, newest_good, verify
 from runtime.checkpoint.refusals import ForeignCheckpoint
 from runtime.cluster.messages import RestorePoint
+from runtime.config.schema import Config
 from runtime.errors import CheckpointError, UsageError
 from runtime.events import CheckpointRejected
 from runtime.events.branches import branch_of
 from runtime.ids import Cursor, Step
+from runtime.models.base import base_name
 
 
 def start_point(
-    folder: RunFolder, say: Callable[[str], None], rejected: Callable[[CheckpointRejected], None], optimizer: str
+    folder: RunFolder, say: Callable[[str], None], rejected: Callable[[CheckpointRejected], None], config: Config
 ) -> dict[str, Any]:
     """The restore point as JSON; its path is relative to the run's folder.
 
     Checkpoints that are broken, or of a branch that a rollback cut off, are set aside, and each is a fact for the
     journal, `rejected`. Raises CheckpointError when the one that the user named is broken, and UsageError when the
-    newest good one has another optimizer's state than `optimizer`'s.
+    newest good one has another optimizer's state than `config`'s, or another base.
     """
     if folder.resume_from is not None:
         manifest = verify(folder.resume_from)
@@ -44,7 +46,8 @@ def start_point(
         return point_to_json(RestorePoint(Step(0), Cursor(0), ""))
     manifest = found.manifest
     try:
-        check_optimizer(found, optimizer)
+        check_optimizer(found, config.optim.name)
+        check_base(found, base_name(config.model))
     except ForeignCheckpoint as foreign:
         raise UsageError(str(foreign)) from foreign
     if folder.resumed:

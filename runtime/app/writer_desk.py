@@ -7,6 +7,7 @@ from runtime.checkpoint.manifest import Provenance
 from runtime.checkpoint.shares import share_out
 from runtime.checkpoint.writer import SealCheckpoint, WriteCheckpoint
 from runtime.cluster.messages import Order, Seal
+from runtime.models.base import base_name
 from runtime.trainer.engine import Engine
 
 
@@ -31,6 +32,8 @@ class WriterDesk:
             optimizer=config.optim.name,
             generation=order.generation,
             ranks=tuple(member.rank for member in order.members),
+            base=base_name(config.model),
+            base_hash=bench.equipment.loaded.base_hash,
         )
         await bench.writer.ref.tell(
             WriteCheckpoint(

@@ -64,6 +64,10 @@ class Provenance:
     generation: Generation
     ranks: tuple[Rank, ...]
     """The members of that generation."""
+    base: str = ""
+    """What an adapter was trained on (path and revision); empty: the checkpoint holds every parameter."""
+    base_hash: str = ""
+    """Of the parameters of `base`, which are not in the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,8 @@ def _from_json(fields: dict[str, Any]) -> Manifest:
         optimizer=about["optimizer"],
         generation=Generation(about["generation"]),
         ranks=tuple(Rank(rank) for rank in about["ranks"]),
+        base=about.get("base", ""),
+        base_hash=about.get("base_hash", ""),
     )
     return Manifest(
         step=Step(fields["step"]),

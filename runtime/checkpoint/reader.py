@@ -133,6 +133,31 @@ def check_optimizer(checkpoint: Checkpoint, optimizer: str) -> None:
         )
 
 
+def check_base(checkpoint: Checkpoint, base: str) -> None:
+    """Raise ForeignCheckpoint unless this run trains on the checkpoint's base; "" for one that trains everything."""
+    there = checkpoint.manifest.provenance.base
+    if there == base:
+        return
+    holds = f"an adapter over {there}" if there else "every parameter of a model"
+    trains = f"trains an adapter over {base}" if base else "trains every parameter"
+    raise ForeignCheckpoint(
+        f"{checkpoint.folder} holds {holds}, and this run {trains}; put [model] back, or give this run another run.name"
+    )
+
+
+def check_base_hash(folder: Path, base_hash: str) -> None:
+    """Raise ForeignCheckpoint unless the base that was loaded has the bits that the checkpoint's adapter was made for.
+
+    Raises like `read_manifest` too.
+    """
+    about = read_manifest(folder).provenance
+    if about.base_hash != base_hash:
+        raise ForeignCheckpoint(
+            f"{folder} holds an adapter over {about.base or 'no base'}, whose weights are not the ones that were "
+            "loaded (another revision, dtype or quantisation); bring that model back, or give this run another run.name"
+        )
+
+
 def _verify_file(folder: Path, file: FileEntry) -> None:
     path = folder / file.name
     _check_size(path, file)

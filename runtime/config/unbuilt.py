@@ -34,8 +34,6 @@ def _only(what: str, *values: Any) -> Unbuilt:
 
 
 UNBUILT: Mapping[str, Unbuilt] = {
-    "model.quantize_bits": _only("a quantised base model", 0),
-    "model.adapter.type": _only("training an adapter", "full"),
     "data.streaming": _only("streaming data", False),
     "data.batching": _only("packing samples into rows", "bucket", "pad"),
     "data.tokens_per_batch": _only("batching by number of tokens", 0),

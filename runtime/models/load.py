@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.config.model import ModelSettings
 from runtime.errors import ModelError
 from runtime.flow import Array
+from runtime.models.adapter import attach
+from runtime.models.base import base_hash
 from runtime.models.bytes_tokenizer import write_bytes_tokenizer
 from runtime.models.device import DeviceKind, default_kind
+from runtime.models.quantized import bits_of, quantize
 from runtime.models.scratch import build_model, model_args_class, scratch_config
 from runtime.models.tokenizer import json_bytes, open_tokenizer, tokenizer_files
 
@@ -33,17 +36,38 @@ class Loaded:
     """`config.json` as an export will write it."""
     folder_files: Mapping[str, bytes]
     """Tokenizer files by name, as an export will write them."""
+    base_hash: str = ""
+    """Identity of the frozen base under an adapter; empty where everything is trained."""
 
 
 def load_model(model: ModelSettings, seed: int, dtype: str | None = None) -> Loaded:
-    """Build or open the configured model on this thread's default device. Imports mlx and mlx_lm.
+    """Build or open the configured model on this thread's default device, with its adapter. Imports mlx and mlx_lm.
 
     `dtype` overrides `model.dtype`; `auto` means float32 on a CPU and bfloat16 elsewhere. Random weights depend on
     `seed` alone. Raises ModelError for whatever is missing, unknown or broken.
     """
+    base = load_base(model, seed, dtype)
+    if model.adapter.type == "full":
+        if bits := bits_of(base.config):
+            raise ModelError(
+                f"{model.path or 'the model'} is in {bits} bits, which cannot be trained themselves "
+                '(model.adapter.type = "full"); set model.adapter.type to "lora" or "dora"'
+            )
+        return base
+    identity = base_hash(_parameters(base.model))
+    attach(base.model, model.adapter, seed, resolve_dtype(dtype or model.dtype))
+    _settle(base.model)
+    return replace(base, base_hash=identity)
+
+
+def load_base(model: ModelSettings, seed: int, dtype: str | None = None) -> Loaded:
+    """The same without the adapter: in the configured dtype, quantised if so configured. Raises ModelError."""
     chosen = resolve_dtype(dtype or model.dtype)
     loaded = _open_folder(model, find_folder(model.path, model.revision)) if model.path else _build(model, seed)
     _cast(loaded.model, chosen)
+    if model.quantize_bits:
+        loaded = replace(loaded, config=quantize(loaded.model, loaded.config, model.quantize_bits))
+    _settle(loaded.model)
     return loaded
 
 
@@ -138,7 +162,20 @@ def _cast(model: Any, dtype: str) -> None:
     import mlx.core as mx
 
     model.set_dtype(getattr(mx, dtype))
-    mx.eval(model.parameters())
+
+
+def _settle(model: Any) -> None:
+    """Evaluate tensor by tensor: what each is made of (float32, unquantised) is gone before the next one's is there."""
+    import mlx.core as mx
+
+    for value in _parameters(model).values():
+        mx.eval(value)
+
+
+def _parameters(model: Any) -> dict[str, Any]:
+    from mlx.utils import tree_flatten
+
+    return dict(tree_flatten(model.parameters()))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

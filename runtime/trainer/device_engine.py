@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from runtime.checkpoint.hashing import parameter_hash
-from runtime.checkpoint.reader import load
+from runtime.checkpoint.reader import check_base_hash, load
 from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.messages import Evaluated, EvaluateWork, Restore, Verdict
 from runtime.events import MicroBatchHalved
@@ -75,6 +75,8 @@ class DeviceEngine:
 
     def _restore(self, order: Restore) -> int:
         replica = self._replica
+        if order.path:
+            check_base_hash(self._run_folder / order.path, replica.base_hash)
         size_bytes = replica.adopt(load(self._run_folder / order.path)) if order.path else replica.begin()
         replica.go_on(order.cursor, order.counters)
         return size_bytes

@@ -16,6 +16,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
 from runtime.trainer.cross_entropy import token_losses
+from runtime.trainer.dropout import place_dropout
 
 Tree: TypeAlias = dict[str, mx.array]
 """Arrays by dotted parameter name."""
@@ -42,30 +43,41 @@ class GradientFunctions:
 
         `compute` is the dtype of both passes where it is not that of the parameters: they are cast when they are used.
         """
+        rows = place_dropout(model)
+        self.drops = rows is not None
+        """Whether `add` needs the numbers of the rows."""
 
         def loss(
-            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, factor: mx.array | None
+            parameters: Tree,
+            tokens_BT: mx.array,
+            mask_BT: mx.array,
+            factor: mx.array | None,
+            numbers_B: mx.array | None,
         ) -> tuple[mx.array, mx.array]:
             model.update(tree_unflatten(list(parameters.items())))
+            if rows is not None:
+                rows.numbers_B = numbers_B
             losses_B = row_losses(model(tokens_BT[:, :-1]), tokens_BT, mask_BT)
             return losses_B.sum() if factor is None else losses_B.sum() * factor, losses_B
 
         both: Callable[..., Any] = mx.value_and_grad(loss)
 
         def first(
-            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None
+            parameters: Tree,
+            tokens_BT: mx.array,
+            mask_BT: mx.array,
+            scale: mx.array | None,
+            numbers_B: mx.array | None,
         ) -> tuple[mx.array, Tree]:
             factor = None if scale is None else scale / _power_of_two(tokens_BT.size)
-            (_, losses_B), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor)
+            (_, losses_B), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor, numbers_B)
             gradients = _cast(found, mx.float32)
             if factor is not None:
                 gradients = {name: value / factor for name, value in gradients.items()}
             return losses_B, gradients
 
-        def more(
-            parameters: Tree, so_far: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None
-        ) -> tuple[mx.array, Tree]:
-            losses_B, gradients = first(parameters, tokens_BT, mask_BT, scale)
+        def more(parameters: Tree, so_far: Tree, *batch: mx.array | None) -> tuple[mx.array, Tree]:
+            losses_B, gradients = first(parameters, *batch)
             return losses_B, {name: so_far[name] + value for name, value in gradients.items()}
 
         def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
@@ -83,19 +95,27 @@ class GradientFunctions:
         self.shapes: set[tuple[int, ...]] = set()
 
     def add(
-        self, parameters: Tree, so_far: Tree | None, tokens: Any, mask: Any, scale: mx.array | None = None
+        self,
+        parameters: Tree,
+        so_far: Tree | None,
+        tokens: Any,
+        mask: Any,
+        scale: mx.array | None = None,
+        numbers: Any = None,
     ) -> tuple[mx.array, Tree]:
         """(row losses [B], `so_far` plus the gradients of this micro-batch in float32), lazily.
 
         `scale` is float16's loss scale: of the mean over the positions of the micro-batch (in number, the next power of
-        two), as where a loss is a mean, so that one scale suits micro-batches of every size.
+        two), as where a loss is a mean, so that one scale suits micro-batches of every size. `numbers` [B] tell the
+        rows apart (`dropout.row_numbers`), and are only looked at if the model has dropout.
         """
         tokens_BT, mask_BT = mx.array(tokens), mx.array(mask)
+        numbers_B = mx.array(numbers) if self.drops else None
         self.shapes.add(tuple(tokens_BT.shape))
         if so_far is None:
-            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT, scale)
+            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT, scale, numbers_B)
         else:
-            result = self._more(parameters, so_far, tokens_BT, mask_BT, scale)
+            result = self._more(parameters, so_far, tokens_BT, mask_BT, scale, numbers_B)
         return result
 
     def judge(self, parameters: Tree, tokens: Any, mask: Any) -> tuple[mx.array, mx.array]:

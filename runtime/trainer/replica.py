@@ -27,7 +27,9 @@ from runtime.collectives.tree import TreeSum
 from runtime.errors import ModelError
 from runtime.flow import Array, Batch, Micro, Node, Snapshot
 from runtime.ids import Cursor, ShardId, Step
+from runtime.models.quantized import parameter_count
 from runtime.optim.optimizer import refitted
+from runtime.trainer.dropout import row_numbers
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
 from runtime.trainer.update import Update
@@ -58,8 +60,8 @@ class Replica:
 
     model: Any
     """Its parameters are the initial ones until the first state; afterwards it is empty between calls."""
-    rebuild: Callable[[], Any]
-    """The same model once more with its initial parameters, for a run that goes back to its beginning."""
+    rebuild: Callable[[], Tree]
+    """Its initial trained parameters once more, for a run that goes back to its beginning."""
     update: Update
     logical_shards: int
     deterministic: bool
@@ -68,6 +70,10 @@ class Replica:
     """What both passes compute in; None: in the parameters' own dtype."""
     loss_scale: LossScale | None = None
     """Of float16."""
+    seed: int = 0
+    """run.seed, for dropout."""
+    base_hash: str = ""
+    """Identity of the frozen base under an adapter, which is no part of the state; empty: there is no such base."""
     state: _State | None = None
     prepared: dict[Step, _Prepared] = field(default_factory=dict)
 
@@ -75,9 +81,10 @@ class Replica:
         self.functions = GradientFunctions(self.model, compiled=self.compiled, compute=self.compute)
         initial = trainable(self.model)
         everything = dict(tree_flatten(self.model.parameters()))
-        self.elements = sum(value.size for value in everything.values())
+        self.elements = parameter_count(self.model)
         """Parameters of the whole model, trained or not."""
-        self.frozen = {name: value for name, value in everything.items() if name not in initial}
+        self.frozen = {name: value for name, value in everything.items() if name not in initial and not self.base_hash}
+        """What is saved with every state although it never changes."""
         self.shapes = {name: tuple(value.shape) for name, value in initial.items()}
         self._dtypes = {name: value.dtype for name, value in initial.items()}
         self._initial: Tree | None = initial
@@ -87,7 +94,7 @@ class Replica:
 
     def begin(self) -> int:
         """The initial state: step 0, fresh optimizer. Returns its size in bytes."""
-        parameters = self._initial if self._initial is not None else trainable(self.rebuild())
+        parameters = self._initial if self._initial is not None else self.rebuild()
         return self._adopt(Step(0), Cursor(0), {}, dict(parameters), self.update.initial(parameters))
 
     def adopt(self, snapshot: Snapshot) -> int:
@@ -172,8 +179,8 @@ class Replica:
     def _add_in_a_row(self, local: Local, batch: Batch) -> None:
         total: Any = local.gradients
         losses: list[mx.array] = []
-        for micro in batch.micros:
-            losses_B, total = self._added(total, micro)
+        for micro, rows in self._numbered(local, batch):
+            losses_B, total = self._added(total, micro, rows)
             losses.append(losses_B)
             mx.async_eval(losses_B, total)
         local.square_sum = self.update.square_sum(total) if local.alone else None
@@ -181,24 +188,24 @@ class Replica:
         local.gradients = total
         self._tally(local, batch, batch.micros, losses)
 
-    def _added(self, total: Tree | None, micro: Micro) -> tuple[mx.array, Tree]:
+    def _added(self, total: Tree | None, micro: Micro, rows: Array) -> tuple[mx.array, Tree]:
         """(row losses, `total` plus the gradients of one micro-batch), lazily."""
         state = self._now()
         scale = None if self.loss_scale is None else mx.array(self.loss_scale.after(state.counters), mx.float32)
-        return self.functions.add(state.parameters, total, micro.tokens_BT, micro.mask_BT, scale)
+        return self.functions.add(state.parameters, total, micro.tokens_BT, micro.mask_BT, scale, rows)
 
     def _add_by_tree(self, local: Local, batch: Batch) -> None:
         """Shards from left to right, what was already there between them; at most log2(V) + 1 sums live at once."""
         done: dict[Node, Tree] = dict(local.gradients or {})
-        micros: dict[Node, list[Micro]] = {(shard, 1): [] for shard in batch.shards}
-        for micro in batch.micros:
-            micros[micro.shards[0], 1].append(micro)
+        micros: dict[Node, list[tuple[Micro, Array]]] = {(shard, 1): [] for shard in batch.shards}
+        for micro, rows in self._numbered(local, batch):
+            micros[micro.shards[0], 1].append((micro, rows))
         tree: TreeSum[Tree] = TreeSum(self.logical_shards, _add_trees)
         losses: list[mx.array] = []
         for node in sorted([*done, *micros]):
             total: Tree | None = done.pop(node, None)
-            for micro in micros.get(node, ()):
-                losses_B, total = self._added(total, micro)
+            for micro, rows in micros.get(node, ()):
+                losses_B, total = self._added(total, micro, rows)
                 losses.append(losses_B)
                 mx.async_eval(losses_B, total)  # at once: a graph of several micro-batches would hold them all
             assert total is not None  # a shard has at least one micro-batch, of padding if it is empty
@@ -206,7 +213,13 @@ class Replica:
             mx.async_eval(list(tree.parts.values()))
         mx.eval(losses, list(tree.parts.values()))
         local.gradients = tree.parts
-        self._tally(local, batch, [micro for node in sorted(micros) for micro in micros[node]], losses)
+        self._tally(local, batch, [micro for node in sorted(micros) for micro, _ in micros[node]], losses)
+
+    def _numbered(self, local: Local, batch: Batch) -> list[tuple[Micro, Array]]:
+        """The micro-batches, each with the numbers of its rows where there is dropout."""
+        if not self.functions.drops:
+            return [(micro, None) for micro in batch.micros]
+        return list(zip(batch.micros, row_numbers(self.seed, local.step, batch.micros), strict=True))
 
     def _tally(self, local: Local, batch: Batch, micros: Any, losses: list[mx.array]) -> None:
         loss_sums = dict.fromkeys(batch.shards, 0.0)

@@ -79,6 +79,8 @@ def _run_started(event: RunStarted, state: RunState) -> str:
     begins = f"resumed from {event.resumed_from}" if event.resumed_from else "begins"
     model = f", {event.model}" if event.model else ""
     size_of_model = f", {count(event.parameters)} parameters" if event.parameters else ""
+    if 0 < event.trained_parameters < event.parameters:
+        size_of_model += f" ({count(event.trained_parameters)} trained)"
     workers = some(event.workers, "worker")
     steps = f"steps {event.first_step} to {event.last_step}"
     return (

@@ -44,7 +44,7 @@ def build() -> Any:
 def make_replica() -> Replica:
     model = build()
     update = Update(trainable(model), OptimSettings(), 1.0, compiled=False)
-    replica = Replica(model, build, update, 1, deterministic=True, compiled=False)
+    replica = Replica(model, lambda: trainable(build()), update, 1, deterministic=True, compiled=False)
     replica.begin()
     return replica
 

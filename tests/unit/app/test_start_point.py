@@ -10,12 +10,17 @@ import pytest
 from runtime.app.run_folder import RunFolder, open_run_folder
 from runtime.app.start_point import start_point
 from runtime.checkpoint.layout import checkpoint_folders
+from runtime.config.schema import Config
 from runtime.errors import CheckpointError, UsageError
 from runtime.events import CheckpointRejected, CheckpointWritten, RolledBack, RunStarted
 from runtime.events.bus import EventBus
 from runtime.events.journal import Journal
 from runtime.ids import ActorPath, Step
 from tests.unit.checkpoint.worlds import save
+
+CONFIG = Config()
+LION = Config.model_validate({"optim": {"name": "lion"}})
+LORA = Config.model_validate({"model": {"path": "org/name", "adapter": {"type": "lora"}}})
 
 
 def opened(runs: Path, resume: str = "auto") -> RunFolder:
@@ -41,7 +46,7 @@ def refuse(rejected: CheckpointRejected) -> None:
 def test_a_new_run_begins_with_the_initial_model_and_says_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     with opened(tmp_path) as folder:
-        assert start_point(folder, said.append, refuse, "adamw") == {"step": 0, "cursor": 0, "path": "", "counters": {}}
+        assert start_point(folder, said.append, refuse, CONFIG) == {"step": 0, "cursor": 0, "path": "", "counters": {}}
     assert said == []
 
 
@@ -49,7 +54,7 @@ def test_an_interrupted_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -
     interrupted(tmp_path, 5, 10)
     said: list[str] = []
     with opened(tmp_path) as folder:
-        begin = start_point(folder, said.append, refuse, "adamw")
+        begin = start_point(folder, said.append, refuse, CONFIG)
         assert (folder.path / begin["path"] / "manifest.json").is_file()
     assert (begin["step"], begin["cursor"], begin["counters"]["tokens"]) == (10, 320, 10_000)
     assert said == ["resuming from the checkpoint of step 10"]
@@ -63,7 +68,7 @@ def test_a_broken_checkpoint_is_a_fact_and_the_one_before_it_used(tmp_path: Path
     said: list[str] = []
     rejected: list[CheckpointRejected] = []
     with opened(tmp_path) as folder:
-        assert start_point(folder, said.append, rejected.append, "adamw")["step"] == 5
+        assert start_point(folder, said.append, rejected.append, CONFIG)["step"] == 5
     assert [fact.path for fact in rejected] == ["checkpoints/step-00000010"]
     assert rejected[0].reason.endswith("; it was moved to checkpoints/quarantine/step-00000010")
     assert said == ["resuming from the checkpoint of step 5"]
@@ -80,7 +85,7 @@ def test_a_checkpoint_of_a_branch_that_was_cut_off_is_passed_over(tmp_path: Path
     journal.close()
     rejected: list[CheckpointRejected] = []
     with opened(tmp_path) as folder:
-        assert start_point(folder, lambda _: None, rejected.append, "adamw")["step"] == 10
+        assert start_point(folder, lambda _: None, rejected.append, CONFIG)["step"] == 10
     assert [fact.path for fact in rejected] == ["checkpoints/step-00000015"]
     assert "the run had gone back behind it" in rejected[0].reason
 
@@ -90,7 +95,7 @@ def test_a_checkpoint_elsewhere_begins_a_new_run_and_stays_as_it_was(tmp_path: P
     before = sorted(path.name for path in old.iterdir())
     said: list[str] = []
     with opened(tmp_path, resume=str(old)) as folder:
-        begin = start_point(folder, said.append, refuse, "adamw")
+        begin = start_point(folder, said.append, refuse, CONFIG)
         assert folder.name == "quick-2"
         assert begin["step"] == 5
         assert (folder.path / begin["path"] / "manifest.json").is_file()
@@ -102,7 +107,7 @@ def test_a_broken_checkpoint_that_the_user_named_ends_the_run(tmp_path: Path) ->
     old = checkpoint_folders(interrupted(tmp_path, 5) / "checkpoints")[0]
     next(old.glob("*.safetensors")).unlink()
     with opened(tmp_path, resume=str(old)) as folder, pytest.raises(CheckpointError):
-        start_point(folder, lambda _: None, refuse, "adamw")
+        start_point(folder, lambda _: None, refuse, CONFIG)
 
 
 def test_a_copy_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
@@ -111,10 +116,16 @@ def test_a_copy_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
         shutil.rmtree(folder.checkpoints)
         folder.checkpoints.write_text("a file where a folder should be")
         with pytest.raises(CheckpointError, match="cannot be copied to"):
-            start_point(folder, lambda _: None, refuse, "adamw")
+            start_point(folder, lambda _: None, refuse, CONFIG)
 
 
 def test_a_checkpoint_of_another_optimizer_is_a_wrong_configuration(tmp_path: Path) -> None:
     interrupted(tmp_path, 5)
     with opened(tmp_path) as folder, pytest.raises(UsageError, match=r'optim.name = "adamw", not "lion"'):
-        start_point(folder, lambda _: None, refuse, "lion")
+        start_point(folder, lambda _: None, refuse, LION)
+
+
+def test_an_adapter_does_not_begin_from_a_checkpoint_of_a_whole_model(tmp_path: Path) -> None:
+    interrupted(tmp_path, 5)
+    with opened(tmp_path) as folder, pytest.raises(UsageError, match=r"this run trains an adapter over org/name@main;"):
+        start_point(folder, lambda _: None, refuse, LORA)

@@ -15,6 +15,7 @@ from runtime.ids import Rank, Step
 from runtime.trainer.device_thread import open_device_thread
 from runtime.trainer.engine import Local
 from runtime.trainer.fitting import Fitting
+from runtime.trainer.gradients import trainable
 from runtime.trainer.memory import Headroom, NoHeadroom, RowLimit, half_a_row, is_out_of_memory, most_rows
 from runtime.trainer.replica import Replica
 from tests.unit.trainer.world import World, build
@@ -144,7 +145,7 @@ def tight() -> tuple[World, Tight]:
     """On the thread that will own mlx."""
     world = World()
     of = world.replicas[0]
-    replica = Tight(build(), build, of.update, of.logical_shards, of.deterministic, of.compiled)
+    replica = Tight(build(), lambda: trainable(build()), of.update, of.logical_shards, of.deterministic, of.compiled)
     replica.begin()
     return world, replica
 

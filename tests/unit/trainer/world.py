@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -64,7 +64,7 @@ def replica_of(
 ) -> Replica:
     """A replica with the tests' optimizer that holds no state yet."""
     update = Update(trainable(model), OPTIM, max_grad_norm, compiled=compiled)
-    return Replica(model, build, update, shards, deterministic, compiled)
+    return Replica(model, lambda: trainable(build()), update, shards, deterministic, compiled)
 
 
 @dataclass
@@ -87,6 +87,10 @@ class World:
     steps_per_run: int | None = None
     cursor: Cursor = field(default_factory=lambda: Cursor(0))
     counters: Mapping[str, float] = field(default_factory=dict)
+    build: Callable[[], Any] | None = None
+    """Of another model than the usual one."""
+    base_hash: str = ""
+    """Of that model's frozen base."""
 
     def __post_init__(self) -> None:
         total = None if self.steps_per_run is None else self.steps_per_run * self.global_batch
@@ -98,10 +102,11 @@ class World:
 
     def new_replica(self) -> Replica:
         """One more replica of the same model, without a state."""
-        model = build(dtype=self.dtype)
+        make = self.build or partial(build, dtype=self.dtype)
+        model = make()
         update = Update(trainable(model), self.optim, self.max_grad_norm, compiled=self.compiled)
-        flags = self.deterministic, self.compiled, self.compute, self.loss_scale
-        return Replica(model, partial(build, dtype=self.dtype), update, self.shards, *flags)
+        flags = self.deterministic, self.compiled, self.compute, self.loss_scale, 11, self.base_hash
+        return Replica(model, lambda: trainable(make()), update, self.shards, *flags)
 
     def owners(self) -> tuple[Rank, ...]:
         """Shards dealt to the ranks in turn blocks."""
