@@ -19,7 +19,8 @@ def attach(model: Any, settings: AdapterSettings, seed: int, dtype: str) -> None
     """Freeze `model` and put an adapter around the layers that `settings` name; their start is a function of `seed`.
 
     `dtype` is what the base computes in: float32, bfloat16 or float16. Nothing is done for type "full", which trains
-    every parameter. It reseeds mlx's generator of this thread, and evaluates nothing. Raises ModelError for layers and keys that the model has not. Imports mlx and mlx_lm.
+    every parameter. It reseeds mlx's generator of this thread, and evaluates nothing. Raises ModelError for layers and
+    keys that the model has not. Imports mlx and mlx_lm.
     """
     if settings.type == "full":
         return
