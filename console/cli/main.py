@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "train as a configuration says: supervised, headless, resumed after an interruption",
     "plan": "what a run needs per device, before anything is started: memory, stages, schedule",
     "config": "make, check or show a configuration",
+    "data": "show what a configuration trains on: samples with the learnt part marked, and what is left out",
     "checkpoints": "list, verify, export or prune the checkpoints of a run",
     "status": "where a live run is: step, loss, workers",
     "stop": "ask a live run to finish its step, write a checkpoint and end",

@@ -56,3 +56,13 @@ def test_the_home_folder_is_meant_by_a_tilde(tmp_path: Path, monkeypatch: pytest
     assert anchored(config(source="~/train.jsonl"), Path("/elsewhere")).data.sources[0].path == str(
         tmp_path / "train.jsonl"
     )
+
+
+def test_a_template_and_a_tokenizer_lie_beside_the_configuration_too(tmp_path: Path) -> None:
+    for name in ("chat.jinja", "words", "auto", "bytes"):
+        (tmp_path / name).mkdir()
+    keys = {"chat_template": "chat.jinja", "scratch": {"tokenizer": "words", "rope_theta": 1e4}}
+    model = anchored(Config.model_validate({"model": keys}), tmp_path).model
+    assert (model.chat_template, model.scratch.tokenizer) == (str(tmp_path / "chat.jinja"), str(tmp_path / "words"))
+    assert model.scratch.model_extra == {"rope_theta": 1e4}
+    assert anchored(Config(), tmp_path).model == Config().model
