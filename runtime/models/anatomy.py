@@ -109,7 +109,8 @@ class _Trace:
 
     entrance: Any = None
     made: list[mx.array] = field(default_factory=list)
-    """In the place of each layer's output: a fresh array, so that nothing of one layer is in the graph of the next."""
+    """In the place of each layer's output: a fresh array, so that nothing of one layer is in the graph of the next, and
+    so that a layer that looks at its values (some experts are chosen in Python) evaluates nothing but itself."""
     extras: list[list[mx.array]] = field(default_factory=list)
     """The arrays that each layer was given beside its input."""
     logits: Any = None
@@ -129,7 +130,8 @@ def _trace(model: Any, layers: Sequence[Any]) -> _Trace:
         elif given is not made[-1]:
             raise _refusal(model, f"something is computed between layers {index - 1} and {index}")
         extras.append(list(_arrays((args, keywords))))
-        output = compute(given, *args, **keywords)
+        stand_in = mx.zeros(given.shape, given.dtype) if index == 0 else given
+        output = compute(stand_in, *args, **keywords)
         if not isinstance(output, mx.array):
             raise _refusal(model, f"layer {index} hands on more than one array")
         if output.shape != given.shape or output.dtype != given.dtype:

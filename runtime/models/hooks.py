@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 Around: TypeAlias = Callable[[int, Callable[..., Any], Any, tuple[Any, ...], dict[str, Any]], Any]
-"""(index of the layer, its own call, its first argument, the others, keywords) -> what the caller gets."""
+"""(index of the layer, its own call, its first argument, the others, keywords) -> what the caller gets.
+
+Where a model names the first argument, too, it is still the one that comes first."""
 
 
 class Hooks:
@@ -38,8 +41,17 @@ class Hooks:
         if found is None:
             around = self._around
 
-            def call(layer: Any, given: Any, *args: Any, **keywords: Any) -> Any:
-                return around(index, lambda *a, **k: base.__call__(layer, *a, **k), given, args, keywords)
+            def call(layer: Any, *args: Any, **keywords: Any) -> Any:
+                if args:
+                    return around(index, partial(base.__call__, layer), args[0], args[1:], keywords)
+                (name, given), *others = keywords.items()
+                by_name = partial(_by_name, partial(base.__call__, layer), name)
+                return around(index, by_name, given, (), dict(others))
 
             found = self._subclasses[base, index] = type(base.__name__, (base,), {"__call__": call})
         return found
+
+
+def _by_name(compute: Callable[..., Any], name: str, given: Any, **keywords: Any) -> Any:
+    """A call whose first argument goes in under its name."""
+    return compute(**{name: given}, **keywords)

@@ -117,8 +117,7 @@ class StageStep:
             case Forward():
                 self._forward(action)
             case Backward():
-                self._backward_input(action, also_weights=True)
-                self._backward_weight(action)
+                self._backward(action)
             case BackwardInput():
                 self._backward_input(action)
             case BackwardWeight():
@@ -136,21 +135,32 @@ class StageStep:
         else:
             self._outbox = bytes_of(made.output)
 
-    def _backward_input(self, action: Compute, *, also_weights: bool = False) -> None:
-        """Evaluate what the stage before waits for. The first piece has nobody before it: its weights' half does all.
+    def _backward(self, action: Backward) -> None:
+        """Both halves, evaluated at once: so no cotangent inside the piece is kept for the second half."""
+        made = self._turned(action)
+        del self._passes[action.micro_batch, action.chunk]
+        into_input, weights = made.into_input, made.weights
+        mx.eval([] if into_input is None else into_input, weights)
+        self._outbox = None if into_input is None else bytes_of(into_input)
+        self._sink.gradients(action.micro_batch, action.chunk, weights)
 
-        In a whole backward pass both halves are evaluated at once, so that no cotangent is kept for the second.
-        """
-        piece, made = self._pieces[action.chunk], self._passes[action.micro_batch, action.chunk]
-        if not piece.is_last:
-            made.give(self._taken())
-        if made.into_input is not None:
-            mx.eval(made.into_input, made.weights if also_weights else [])
-            self._outbox = bytes_of(made.into_input)
+    def _backward_input(self, action: BackwardInput) -> None:
+        """Evaluate what the stage before waits for; nobody stands before the first piece: its weights' half does all."""
+        into_input = self._turned(action).into_input
+        if into_input is not None:
+            mx.eval(into_input)
+            self._outbox = bytes_of(into_input)
 
-    def _backward_weight(self, action: Compute) -> None:
+    def _backward_weight(self, action: BackwardWeight) -> None:
         made = self._passes.pop((action.micro_batch, action.chunk))
         self._sink.gradients(action.micro_batch, action.chunk, made.weights)
+
+    def _turned(self, action: Compute) -> Pass:
+        """The pass of a micro-batch, with the gradient of its output in it."""
+        made = self._passes[action.micro_batch, action.chunk]
+        if not self._pieces[action.chunk].is_last:
+            made.give(self._taken())
+        return made
 
     def _taken(self) -> Bytes:
         assert self._inbox is not None, "a Receive stands before what reads its message"

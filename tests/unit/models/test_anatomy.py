@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 import pytest
 from mlx import nn
 
@@ -82,6 +83,28 @@ def test_examining_evaluates_nothing_and_leaves_the_model_as_it_was() -> None:
     examine(model)
     assert mx.get_active_memory() - before < 4096, "at most a few keys of the random generator and small constants"
     assert [type(layer) for layer in model.layers] == classes
+
+
+class Looks(Block):
+    """A layer that decides in Python by what it is given."""
+
+    def __call__(self, h: mx.array, extra: Any = None) -> Any:
+        return super().__call__(h * 2 if np.array(h).max() > 0 else h, extra)
+
+
+def test_a_layer_that_looks_at_its_values_does_not_hide_the_embedding() -> None:
+    model = Whole(tied=False)
+    model.layers = [Looks() for _ in range(2)]
+    assert examine(model).before == {"table.weight"}
+
+
+def test_a_model_may_name_the_argument_of_its_layers() -> None:
+    def way(model: Any, h: mx.array) -> mx.array:
+        for layer in model.layers:
+            h = layer(h=h, extra={"more": (mx.ones(h.shape),)})
+        return h
+
+    assert examine(Whole(way)).count == 3
 
 
 def test_masks_and_constants_beside_the_activation_are_no_obstacle() -> None:
