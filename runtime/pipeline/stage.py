@@ -145,7 +145,7 @@ class StageStep:
         self._sink.gradients(action.micro_batch, action.chunk, weights)
 
     def _backward_input(self, action: BackwardInput) -> None:
-        """Evaluate what the stage before waits for; nobody stands before the first piece: its weights' half does all."""
+        """Evaluate what the stage before waits for. Nobody is before the first piece: its other half does all."""
         into_input = self._turned(action).into_input
         if into_input is not None:
             mx.eval(into_input)
