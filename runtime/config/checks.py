@@ -225,6 +225,18 @@ def split_covers_the_model(config: Config) -> Findings:
     if not config.model.path and sum(split) != layers:
         fact = f"adds up to {sum(split)} layers, but model.scratch.num_hidden_layers is {layers}"
         yield Finding(path, fact, "leave it [] and the layers are measured and split")
+    if config.parallel.schedule == "interleaved":
+        fact = 'names the layers of whole stages, and parallel.schedule = "interleaved" cuts each of them in two'
+        yield Finding(path, fact, "leave it [], or choose another schedule")
+
+
+def stages_have_layers(config: Config) -> Findings:
+    """Every stage holds a layer; an interleaved one holds two pieces of the model."""
+    stages, layers = config.parallel.pipeline, config.model.scratch.num_hidden_layers
+    pieces = 2 * stages if config.parallel.schedule == "interleaved" else stages
+    if stages > 1 and not config.model.path and layers < pieces:
+        fact = f"{stages} stages need {pieces} layers, but model.scratch.num_hidden_layers is {layers}"
+        yield Finding(_at("parallel.pipeline"), fact, f"set parallel.pipeline to {max(1, layers * stages // pieces)}")
 
 
 def replicas_fit_the_workers(config: Config) -> Findings:
@@ -343,7 +355,14 @@ RULES: tuple[Rule, ...] = (
     _rule(workers_are_data_times_pipeline, "parallel.data", "parallel.workers", "parallel.pipeline"),
     _rule(every_worker_has_a_shard, "parallel.logical_shards", "parallel.workers"),
     _rule(every_worker_has_a_sample, "train.global_batch_size", "parallel.workers"),
-    _rule(split_covers_the_model, "parallel.split", "parallel.pipeline", "model.scratch.num_hidden_layers"),
+    _rule(
+        split_covers_the_model,
+        "parallel.split",
+        "parallel.pipeline",
+        "model.scratch.num_hidden_layers",
+        "parallel.schedule",
+    ),
+    _rule(stages_have_layers, "parallel.pipeline", "model.scratch.num_hidden_layers", "parallel.schedule"),
     _rule(replicas_fit_the_workers, "parallel.replicas", "parallel.workers", "parallel.shard_optimizer"),
     _rule(enough_workers_to_begin, "supervision.min_workers", "parallel.workers"),
     _rule(one_kind_of_delayed_update, "sync.staleness", "sync.every"),

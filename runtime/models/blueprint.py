@@ -101,7 +101,7 @@ def draw(settings: ModelSettings) -> Blueprint:
     _quantize(model, config, settings.quantize_bits)
     _adapt(model, settings)
     on_cpu = default_kind() is DeviceKind.CPU  # where 16 bit are for storage alone
-    return _described(model, config, mx.float32.size if on_cpu else parameters_in.size)
+    return describe(model, config, mx.float32.size if on_cpu else parameters_in.size)
 
 
 def ask(settings: ModelSettings) -> Blueprint:
@@ -175,7 +175,12 @@ def _adapt(model: Any, settings: ModelSettings) -> None:
         raise ModelError(f"model.adapter: {error}") from error
 
 
-def _described(model: Any, config: Mapping[str, Any], itemsize: int) -> Blueprint:
+def describe(model: Any, config: Mapping[str, Any], itemsize: int) -> Blueprint:
+    """The blueprint of a model that is there, evaluated or lazy: a worker need not ask a child.
+
+    `config` is its config.json, `itemsize` the bytes of one element of what it computes with. Raises ModelError for a
+    model without an embedding of tokens.
+    """
     from runtime.models.anatomy import Uncuttable, examine
 
     tensors, uncuttable = _all_tensors(model), ""

@@ -66,11 +66,13 @@ def chosen(
     stages, settings = config.parallel.pipeline, config.parallel
     replicas = max(1, workers // stages)
     costs = model_costs(config, blueprint, Sharding(replicas, settings.shard_optimizer, settings.replicas))
+    batch = Batch(config.train.micro_batch_size, config.data.max_length)
+    again = footprint(blueprint.layers, blueprint, batch, config.train.grad_checkpoint, has_head=False).once_bytes
     if calibration is not None:
         costs = measured(costs, calibration)
     return choose(
         costs,
-        [Device(memory_bytes)] * stages,
+        [Device(memory_bytes - again)] * stages,
         micro_batches(config, replicas),
         schedule=None if settings.schedule == "auto" else settings.schedule,
         split=settings.split,

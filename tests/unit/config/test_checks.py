@@ -186,6 +186,17 @@ def test_a_split_names_every_stage_and_every_layer() -> None:
     assert refused_at(rule, parallel={"split": [2, 3], "pipeline": 2}) == "parallel.split"
     assert passes(rule, parallel={"split": [1, 3], "pipeline": 2})
     assert passes(rule, parallel={"split": [10, 18], "pipeline": 2}, model={"path": "some/model"})
+    interleaved = {"split": [2, 2], "pipeline": 2, "schedule": "interleaved"}
+    assert refused_at(rule, parallel=interleaved) == "parallel.split"
+
+
+def test_every_stage_has_a_layer_and_an_interleaved_one_has_two() -> None:
+    rule = checks.stages_have_layers
+    assert refused_at(rule, parallel={"pipeline": 5}) == "parallel.pipeline"
+    assert refused_at(rule, parallel={"pipeline": 3, "schedule": "interleaved"}) == "parallel.pipeline"
+    assert passes(rule, parallel={"pipeline": 4})
+    assert passes(rule, parallel={"pipeline": 2, "schedule": "interleaved"})
+    assert passes(rule, parallel={"pipeline": 9}, model={"path": "some/model"})
 
 
 def test_copies_of_a_slice_live_on_different_workers() -> None:

@@ -34,11 +34,14 @@ def test_the_head_keeps_three_arrays_of_the_vocabulary() -> None:
 
 
 def test_checkpointing_keeps_inputs_and_computes_the_rest_again() -> None:
-    model = llama(layers=3)
+    model = llama(layers=9)
     whole, boundary, head = layer_bytes(model.layers[0], model, BATCH), 4 * 32 * 8, head_bytes(model, BATCH)
-    assert footprint(model.layers, model, BATCH, "none", has_head=True) == Footprint(3 * whole + head, 0)
-    assert footprint(model.layers, model, BATCH, "layer", has_head=True) == Footprint(3 * boundary, whole + head)
-    assert footprint(model.layers, model, BATCH, "full", has_head=False) == Footprint(boundary, 3 * whole)
+    assert footprint(model.layers, model, BATCH, "none", has_head=True) == Footprint(9 * whole + head, 0)
+    assert footprint(model.layers, model, BATCH, "layer", has_head=True) == Footprint(9 * boundary + head, whole)
+    assert footprint(model.layers, model, BATCH, "full", has_head=False) == Footprint(
+        3 * boundary, 3 * boundary + whole
+    )
+    assert footprint(model.layers[:4], model, BATCH, "full", has_head=False).each_bytes == 2 * boundary
     assert Footprint(3, 5).peak_bytes(4) == 17
 
 
