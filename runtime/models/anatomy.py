@@ -123,8 +123,8 @@ def _trace(model: Any, layers: Sequence[Any]) -> _Trace:
     def around(index: int, compute: Any, given: Any, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         if index != len(made):
             raise _refusal(model, f"layer {index} is called when it is the turn of layer {len(made)}")
-        if not isinstance(given, mx.array) or given.ndim != 3:
-            raise _refusal(model, f"layer {index} is not given one array of [rows, positions, width]")
+        if not isinstance(given, mx.array) or given.shape[:2] != (1, PROBE_TOKENS) or given.ndim < 3:
+            raise _refusal(model, f"layer {index} is not given one array of [rows, positions, ...]")
         if index == 0:
             trace.entrance = given
         elif given is not made[-1]:

@@ -90,6 +90,7 @@ OWN: dict[str, dict[str, Any]] = {
     "baichuan_m1": {"tie_word_embeddings": False, "sliding_window_layers": [0, 2], "conv_window": 2},
     "deepseek_v2": {"rope_scaling": {"type": "linear", "factor": 1.0}},
     "exaone4": {"sliding_window_pattern": "LG"},
+    "gemma3n": {"laurel_rank": 4},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"] * 2},
     "hunyuan": {"rope_scaling": {"type": "dynamic", "factor": 1.0, "alpha": 1.0}},
     "kimi_k3": {"hidden_act": "situ"},

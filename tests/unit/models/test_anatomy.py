@@ -107,6 +107,13 @@ def test_a_model_may_name_the_argument_of_its_layers() -> None:
     assert examine(Whole(way)).count == 3
 
 
+def test_an_activation_may_have_several_streams_per_position() -> None:
+    def way(model: Any, h: mx.array) -> mx.array:
+        return straight(model, mx.stack([h, h], axis=2)).sum(axis=2)
+
+    assert examine(Whole(way)).tail == (2, WIDTH)
+
+
 def test_masks_and_constants_beside_the_activation_are_no_obstacle() -> None:
     def way(model: Any, h: mx.array) -> mx.array:
         mask = {"more": (mx.ones(h.shape) * 2, None)}
@@ -163,7 +170,7 @@ def fails(_model: Any, _h: mx.array) -> mx.array:
         (skips_to_the_head, "its head also reads an output of layer 0"),
         (backwards, "layer 1 is called when it is the turn of layer 0"),
         (leaves_out, "layer 2 is never called"),
-        (flattens, r"layer 0 is not given one array of \[rows, positions, width\]"),
+        (flattens, r"layer 0 is not given one array of \[rows, positions, ...\]"),
         (fails, r"it cannot be called with tokens alone \('pixel_values'\)"),
     ],
 )
