@@ -110,7 +110,6 @@ def exported(run_folder: Path, step: int | None, target: Path, doing: str = "ser
     Raises:
         CheckpointError: there is none, or the one asked for is broken.
     """
-    from runtime.checkpoint.export import MODEL_FOLDER_NAME, export
     from runtime.checkpoint.layout import checkpoint_folders, folder_name
     from runtime.checkpoint.refusals import BrokenCheckpoint
     from runtime.ids import Step
@@ -119,7 +118,7 @@ def exported(run_folder: Path, step: int | None, target: Path, doing: str = "ser
     wanted = checkpoint_folders(root) if step is None else [root / folder_name(Step(step))]
     for checkpoint in wanted:
         try:
-            export(checkpoint, run_folder / MODEL_FOLDER_NAME, target)
+            _write_model(run_folder, checkpoint, target)
         except BrokenCheckpoint as broken:
             print(f"{checkpoint.name} is passed over: {broken}", file=sys.stderr)
             continue
@@ -127,6 +126,24 @@ def exported(run_folder: Path, step: int | None, target: Path, doing: str = "ser
         return target
     asked = "no checkpoint is whole yet" if step is None else f"there is no whole checkpoint of step {step}"
     raise CheckpointError(f"{root}: {asked}; `mlx-distributed checkpoints list {run_folder}` shows what there is")
+
+
+def _write_model(run_folder: Path, checkpoint: Path, target: Path) -> None:
+    """A plain model folder; an adapter is fused with its base, as exactly as both answered together."""
+    from runtime.checkpoint.export import MODEL_FOLDER_NAME, export
+    from runtime.checkpoint.manifest import read_manifest
+
+    if not read_manifest(checkpoint).provenance.base:
+        export(checkpoint, run_folder / MODEL_FOLDER_NAME, target)
+        return
+    from runtime.models.blas import load_blas
+
+    load_blas()  # before the first import of mlx
+    from runtime.checkpoint.fuse import fuse
+    from runtime.config.load import load_config
+
+    config = load_config(run_folder / "config.toml")
+    fuse(checkpoint, config.model, config.run.seed, target, dequantize=True)
 
 
 def run_tethered(command: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from runtime.cluster.loss_scale import LossScale
+from runtime.config.model import ModelSettings
 from runtime.config.schema import Config
 from runtime.data.batches import Shaping
 from runtime.data.dataset import Datasets, load_datasets, write_quarantine
@@ -18,6 +19,7 @@ from runtime.data.mixing import mixed_order
 from runtime.data.order import Order, SampleOrder
 from runtime.data.plan import BatchPlan
 from runtime.errors import RunFolderError
+from runtime.models.adapter import adapter_config
 from runtime.models.device import DeviceKind, compile_supported, default_kind
 from runtime.models.load import Loaded, load_model
 from runtime.models.tokenizer import json_bytes
@@ -87,10 +89,13 @@ class Equipment:
         return Feeder(train, plan, shaping, prefetch=config.data.prefetch)
 
 
-def describe(run_folder: Path, loaded: Loaded, datasets: Datasets) -> None:
+def describe(run_folder: Path, settings: ModelSettings, loaded: Loaded, datasets: Datasets) -> None:
     """Leave in the run folder what an export needs besides weights, and which records were not taken."""
     folder = run_folder / "model"
     contents = {"config.json": json_bytes(loaded.config), **loaded.folder_files}
+    if loaded.base_hash:
+        about = adapter_config(loaded.model, settings.adapter) | {"model": settings.path}
+        contents["adapter_config.json"] = json_bytes(about)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -126,7 +131,7 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     if not compiled:
         mx.disable_compile()  # mlx_lm compiles pieces of its own
     if rank == 0:
-        describe(run_folder, loaded, datasets)
+        describe(run_folder, config.model, loaded, datasets)
     loaded.model.train()
     update = Update(trainable(loaded.model), config.optim, config.train.max_grad_norm, compiled=compiled)
     shards = min(config.parallel.logical_shards, config.train.global_batch_size)

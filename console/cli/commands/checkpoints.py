@@ -27,12 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(act=_list)
     verify = _subcommand(commands, "verify", "compare every byte with the manifests; one parameter hash per checkpoint")
     verify.set_defaults(act=_verify)
-    export = _subcommand(commands, "export", "write a model folder that mlx_lm.load and mlx_lm.generate open")
+    export = _subcommand(
+        commands, "export", "write a model folder, or an adapter's, that mlx_lm.load and mlx_lm.generate open"
+    )
     export.set_defaults(act=_export)
     which = export.add_mutually_exclusive_group()
     which.add_argument("--step", type=int, metavar="N", help="the checkpoint of this step (default: the newest)")
     which.add_argument("--best", action="store_true", help="the best one by checkpoint.metric of the run")
     export.add_argument("target", type=Path, metavar="TARGET", help="a folder that does not exist yet, or is empty")
+    export.add_argument("--fuse", action="store_true", help="an adapter and its base as one model folder")
+    export.add_argument("--dequantize", action="store_true", help="with --fuse: not quantised again")
     prune = _subcommand(
         commands, "prune", "delete old checkpoints by the run's rule; never the newest, never a pinned one"
     )
@@ -108,29 +112,50 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from runtime.checkpoint.export import MODEL_FOLDER_NAME, export
     from runtime.checkpoint.manifest import read_manifest
     from runtime.checkpoint.refusals import BrokenCheckpoint
-    from runtime.errors import CheckpointError
+    from runtime.errors import CheckpointError, UsageError
 
+    if args.dequantize and not args.fuse:
+        raise UsageError("--dequantize goes with --fuse: an adapter itself is not quantised")
     for folder in _candidates(args):
         try:
-            size_bytes = export(folder, args.run / MODEL_FOLDER_NAME, args.target)
+            size_bytes, kind = _exported(args, folder)
         except BrokenCheckpoint as error:
             print(f"{folder} is broken and passed over: {error}", file=sys.stderr)
             continue
         manifest = read_manifest(folder)
-        facts = {"step": manifest.step, "path": str(args.target), "size_bytes": size_bytes}
+        facts = {"step": manifest.step, "path": str(args.target), "size_bytes": size_bytes, "kind": kind}
         if args.json:
             _print_json(facts | {"parameter_hash": manifest.parameter_hash})
         else:
-            print(f"{args.target}: step {manifest.step}, {_megabytes(size_bytes)}")
+            print(f"{args.target}: {kind} of step {manifest.step}, {_megabytes(size_bytes)}")
         return 0
     wanted = "no checkpoint" if args.step is None else f"no checkpoint of step {args.step}"
     raise CheckpointError(
         f"{args.run} has {wanted} that could be exported; "
         f"`mlx-distributed checkpoints list {args.run}` shows what there is"
     )
+
+
+def _exported(args: argparse.Namespace, folder: Path) -> tuple[int, str]:
+    """(bytes of the weights, what it is in words). Raises like `export` and `fuse`."""
+    from runtime.checkpoint.export import MODEL_FOLDER_NAME, export, export_adapter
+    from runtime.checkpoint.manifest import read_manifest
+    from runtime.models.blas import load_blas
+
+    model_folder = args.run / MODEL_FOLDER_NAME
+    if not (base := read_manifest(folder).provenance.base):
+        return export(folder, model_folder, args.target), "model"
+    load_blas()  # before the first import of mlx
+    if not args.fuse:
+        return export_adapter(folder, model_folder, args.target), f"adapter over {base}"
+    from runtime.checkpoint.fuse import fuse
+    from runtime.config.load import load_config
+
+    config = load_config(args.run / "config.toml")
+    done = fuse(folder, config.model, config.run.seed, args.target, dequantize=args.dequantize)
+    return sum(each.stat().st_size for each in args.target.glob("*.safetensors")), f"model ({done})"
 
 
 def _candidates(args: argparse.Namespace) -> Sequence[Path]:

@@ -170,7 +170,7 @@ def test_export_takes_the_wanted_checkpoint(
         damage(run, each)
     code, out, err = command("export", run, tmp_path / "out", *words)
     assert code == 0
-    assert out == f"{tmp_path / 'out'}: step {step}, 0.0 MB\n"
+    assert out == f"{tmp_path / 'out'}: model of step {step}, 0.0 MB\n"
     assert told in err
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (
         step_folder(run, step) / "parameters.safetensors"

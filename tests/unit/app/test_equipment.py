@@ -26,7 +26,7 @@ def equipment(tmp_path_factory: pytest.TempPathFactory) -> Equipment:
 
 
 def test_rank_0_leaves_what_an_export_needs_and_no_half_files(equipment: Equipment, tmp_path: Path) -> None:
-    describe(tmp_path, equipment.loaded, equipment.datasets)
+    describe(tmp_path, equipment.config.model, equipment.loaded, equipment.datasets)
     left = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"config.json", "tokenizer.json", "tokenizer_config.json"} <= left
     assert not [name for name in left if name.endswith(".tmp")]
@@ -40,7 +40,7 @@ def test_other_ranks_write_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_one_sentence(equipment: Equipment, tmp_path: Path) -> None:
     (tmp_path / "model").write_text("a file where a folder should be")
     with pytest.raises(RunFolderError, match=r"model cannot be written: .*; free space or change its rights"):
-        describe(tmp_path, equipment.loaded, equipment.datasets)
+        describe(tmp_path, equipment.config.model, equipment.loaded, equipment.datasets)
 
 
 def test_sizes_follow_from_the_model_and_the_data(equipment: Equipment) -> None:
