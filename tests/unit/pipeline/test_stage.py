@@ -70,6 +70,7 @@ def compare(kind: str, stages: int, micro_batches: int) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", models.KINDS)
 def test_every_schedule_gives_the_gradients_of_one_device(kind: str) -> None:
     assert compare(kind, *SHORT[kind]) == {name: [] for name in SCHEDULE_NAMES}
