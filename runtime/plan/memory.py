@@ -5,7 +5,8 @@
     optimizer    4 bytes per element of each moment (adam, adamw: two; sgd, lion: one; adafactor: a row and a column per
                  matrix; muon: one for a matrix of a layer, adamw's two for the rest), and 4 per trained element in 16
                  bit for its float32 master (optim/optimizer.py)
-    exchange     4 bytes per trained element on the host, where gradients of several workers meet
+    exchange     while gradients of several workers meet: 4 bytes per trained element for the flat vector of one's own,
+                 and 4 for the sum (trainer/replica.py); the activations are gone by then, so it is not added to them
 
 With adamw in 16 bit that is 2 P + 4 P + 12 P bytes. ZeRO-1 (Rajbhandari and others, 2020) keeps the last term once over
 n workers, and `replicas` copies of each slice: 2 P + 4 P + 12 P r / n.
@@ -48,8 +49,8 @@ class Held:
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
-        return self.parameters_bytes + self.gradients_bytes + self.optimizer_bytes + self.exchange_bytes
+        """What is there all the time: all but the exchange."""
+        return self.parameters_bytes + self.gradients_bytes + self.optimizer_bytes
 
 
 def held(tensors: Iterable[Tensor], optimizer: str, sharding: Sharding = Sharding()) -> Held:
@@ -62,7 +63,7 @@ def held(tensors: Iterable[Tensor], optimizer: str, sharding: Sharding = Shardin
         parameters_bytes=sum(tensor.size_bytes for tensor in mine),
         gradients_bytes=FLOAT32_BYTES * elements,
         optimizer_bytes=math.ceil(FLOAT32_BYTES * state * sharding.share),
-        exchange_bytes=FLOAT32_BYTES * elements if sharding.workers > 1 else 0,
+        exchange_bytes=2 * FLOAT32_BYTES * elements if sharding.workers > 1 else 0,
     )
 
 

@@ -31,8 +31,8 @@ class DevicePlan:
 
     @property
     def peak_bytes(self) -> int:
-        """All of it at once."""
-        return self.held.total_bytes + self.activations_bytes
+        """What is there all the time, and the larger of activations and exchange, which follow each other."""
+        return self.held.total_bytes + max(self.activations_bytes, self.held.exchange_bytes)
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Plan:
     devices: tuple[DevicePlan, ...]
     """By stage; one where there is no pipeline."""
     pipeline: Choice | None
+    measured: bool
+    """Whether the times of the pipeline come from a calibration; else only their ratios mean something."""
 
 
 def make(
@@ -83,6 +85,7 @@ def make(
         positions=config.data.max_length,
         devices=tuple(_device(config, blueprint, stage, stages, replicas, pipeline) for stage in range(stages)),
         pipeline=pipeline,
+        measured=calibration is not None,
     )
 
 
@@ -117,8 +120,8 @@ def lines(plan: Plan) -> Iterator[str]:
     step = f"{plan.micro_batches} micro-batches of up to {plan.rows} x {plan.positions} tokens"
     yield f"workers     {plan.workers}: {plan.replicas} replicas x {len(plan.devices)} stages; a step is {step} each"
     if plan.pipeline is not None:
-        yield from _pipeline_lines(plan.pipeline)
-    yield "memory      per device, in GB: parameters, gradients, optimizer and exchange exact, activations modelled"
+        yield from _pipeline_lines(plan.pipeline, "measured" if plan.measured else "modelled")
+    yield "memory      per device, in GB: activations modelled, all else exact; exchange follows activations"
     yield "  stage  layers  parameters  gradients  optimizer  exchange  activations    peak"
     for device in plan.devices:
         mine = device.held
@@ -147,13 +150,13 @@ def as_json(plan: Plan) -> dict[str, Any]:
     return document
 
 
-def _pipeline_lines(pipeline: Choice) -> Iterator[str]:
+def _pipeline_lines(pipeline: Choice, costs: str) -> Iterator[str]:
     one = pipeline.chosen
     stages = one.partition.stages
     cut = " | ".join(str(len(one.partition.layers_of(stage))) for stage in range(stages))
     chunks = f" in {one.partition.chunks} chunks each" if one.partition.chunks > 1 else ""
     yield f"layers      {cut} by stage{chunks}"
-    yield f"schedule    {pipeline.reason}"
+    yield f"schedule    {pipeline.reason}; times from {costs} costs"
     peaks = ", ".join(str(peak) for peak in one.simulation.peaks)
     yield f"simulated   bubble {100 * one.simulation.bubble:.1f} %; activations kept at once, by stage: {peaks}"
 
