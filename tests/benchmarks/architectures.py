@@ -80,6 +80,7 @@ WRAPPED = {"lfm2-vl": "lfm2", "mistral3": "ministral3", "gemma3": "gemma3_text",
 TEXT = ("text_config", "language_config", "llm_config")
 SCALED = {"rope_theta": 1e4, "rope_type": "default", "llama_4_scaling_beta": 0.1}
 WITH_BETA = {"rope_parameters": {**SCALED, "original_max_position_embeddings": 64}}
+BY_KIND = {"rope_parameters": {kind: {"rope_theta": 1e4, "rope_type": "default"} for kind in LAYER_KINDS}}
 WITH_CONVOLUTIONS = {"layer_types": ["conv", ATTENTION] * 2}
 BLOCK = {
     "attention": {"n_heads_in_group": 2, "no_op": False, "replace_with_linear": False},
@@ -100,14 +101,14 @@ OWN: dict[str, dict[str, Any]] = {
     "lille-130m": {"n_embd": 256},
     "llama4": {"num_experts_per_tok": 1},
     "mamba": {"state_size": 8, "intermediate_size": 64},
-    "mellum": {"rope_parameters": {kind: {"rope_theta": 1e4, "rope_type": "default"} for kind in LAYER_KINDS}},
+    "mellum": BY_KIND,
     "mimo_v2_flash": {"moe_layer_freq": [0, 1, 0, 1]},
     "minicpm3": {"rope_scaling": {"type": "linear", "factor": 1.0}},
     "minimax_m3_vl": {"moe_layer_freq": [0, 1, 0, 1]},
     "ministral3": WITH_BETA,
     "mistral3": WITH_BETA,
     "mistral4": WITH_BETA,
-    "muse_spark": {"mlp_layer_types": ["sparse"] * LAYERS},
+    "muse_spark": {"mlp_layer_types": ["sparse"] * LAYERS, "num_shared_experts": 0},
     "nemotron-nas": {"block_configs": [BLOCK] * LAYERS},
     "nemotron_h": {"hybrid_override_pattern": ["M", "*", "-", "M"]},
     "olmo_hybrid": {"linear_allow_neg_eigval": True, "layer_types": ["linear_attention", ATTENTION] * 2},
@@ -123,8 +124,8 @@ OWN: dict[str, dict[str, Any]] = {
     },
     "plamo": {"n_shared_head": 2},
     "qwen": {"kv_channels": 8},
-    "spark2_5": {"rope_parameters": {kind: {"rope_theta": 1e4, "rope_type": "default"} for kind in LAYER_KINDS}},
-    "step3p5": {"num_attention_groups": 2},
+    "spark2_5": {"hidden_act": "gelu", **BY_KIND},
+    "step3p5": {"num_attention_groups": 2, "moe_top_k": 2},
     "rwkv7": {"decay_low_rank_dim": 8, "gate_low_rank_dim": 8, "a_low_rank_dim": 8, "v_low_rank_dim": 8},
 }  # fmt: skip
 """Where the common sizes do not fit."""
