@@ -124,3 +124,5 @@ class Snapshot:
     """Flat: `m.<parameter>`, `v.<parameter>`, `master.<parameter>`, ..."""
     counters: Mapping[str, int | float] = field(default_factory=dict)
     """applied_steps, skipped_steps, tokens and whatever else is needed to resume exactly."""
+    pieces: Mapping[str, tuple[str, tuple[int, ...], int]] = field(default_factory=dict)
+    """Of what `optimizer` has only flat pieces: (whole array's name, its shape, first element), by the piece's name."""

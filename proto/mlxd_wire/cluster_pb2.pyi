@@ -157,6 +157,7 @@ class Join(_message.Message):
     PID_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     TRAINED_PARAMETERS_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     rank: _builtins.int
     incarnation: _builtins.int
@@ -173,6 +174,8 @@ class Join(_message.Message):
     trained_parameters: _builtins.int
     @_builtins.property
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
+    @_builtins.property
+    def slices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -191,10 +194,11 @@ class Join(_message.Message):
         pid: _builtins.int = ...,
         parameters: _builtins.int = ...,
         trained_parameters: _builtins.int = ...,
+        slices: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "parameters", b"parameters", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch", "trained_parameters", b"trained_parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "parameters", b"parameters", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch", "slices", b"slices", "trained_parameters", b"trained_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -700,6 +704,26 @@ class Save(_message.Message):
 Global___Save: _TypeAlias = Save  # noqa: Y015
 
 @_typing.final
+class Holders(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        ranks: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ranks", b"ranks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Holders: _TypeAlias = Holders  # noqa: Y015
+
+@_typing.final
 class Order(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -755,6 +779,8 @@ class Order(_message.Message):
     HOLD_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     SAVE_FIELD_NUMBER: _builtins.int
+    HOLDERS_FIELD_NUMBER: _builtins.int
+    KEEPERS_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     state: _builtins.int
     cursor: _builtins.int
@@ -776,6 +802,10 @@ class Order(_message.Message):
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     @_builtins.property
     def save(self) -> Global___Save: ...
+    @_builtins.property
+    def holders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Holders]: ...
+    @_builtins.property
+    def keepers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Holders]: ...
     def __init__(
         self,
         *,
@@ -791,10 +821,12 @@ class Order(_message.Message):
         hold: _abc.Iterable[_builtins.int] | None = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         save: Global___Save | None = ...,
+        holders: _abc.Iterable[Global___Holders] | None = ...,
+        keepers: _abc.Iterable[Global___Holders] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evaluate", b"evaluate", "rest", b"rest", "save", b"save", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "evaluate", b"evaluate", "generation", b"generation", "hold", b"hold", "members", b"members", "metrics", b"metrics", "rest", b"rest", "save", b"save", "state", b"state", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "evaluate", b"evaluate", "generation", b"generation", "hold", b"hold", "holders", b"holders", "keepers", b"keepers", "members", b"members", "metrics", b"metrics", "rest", b"rest", "save", b"save", "state", b"state", "step", b"step", "verdict", b"verdict", "work", b"work"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_work: _TypeAlias = _typing.Literal["step", "evaluate", "rest"]  # noqa: Y015
     _WhichOneofArgType_work: _TypeAlias = _typing.Literal["work", b"work"]  # noqa: Y015
@@ -880,11 +912,14 @@ class Restore(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     COUNTERS_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    SLICES_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     cursor: _builtins.int
     path: _builtins.str
     @_builtins.property
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
+    @_builtins.property
+    def slices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
@@ -892,10 +927,11 @@ class Restore(_message.Message):
         cursor: _builtins.int = ...,
         counters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         path: _builtins.str = ...,
+        slices: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "path", b"path", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "path", b"path", "slices", b"slices", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

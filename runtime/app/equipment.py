@@ -10,6 +10,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from runtime.cluster.loss_scale import LossScale
+from runtime.cluster.slices import SLICES
 from runtime.config.model import ModelSettings
 from runtime.config.schema import Config
 from runtime.data.batches import Shaping
@@ -141,6 +142,7 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     def rebuild() -> Tree:
         return trainable(load_model(config.model, config.run.seed).model) if adapter is None else adapter
 
+    slices = SLICES if config.parallel.shard_optimizer else 0
     precision = precision_of(config.model.dtype, default_kind())
     compute = precision.compute if precision.compute != precision.storage else None
     loss_scale = LossScale.configured(config.model.dtype, config.optim.loss_scale)
@@ -155,6 +157,7 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         loss_scale=loss_scale,
         seed=config.run.seed,
         base_hash=loaded.base_hash,
+        slice_count=slices,
     )
     held_out = HeldOut(config, datasets, loaded.tokenizer)
     return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), default_kind().value)

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from runtime.app.bench import Bench
 from runtime.checkpoint.manifest import Provenance
-from runtime.checkpoint.shares import share_out
+from runtime.checkpoint.shares import Share, StateSizes, share_out, share_out_sliced
 from runtime.checkpoint.writer import SealCheckpoint, WriteCheckpoint
 from runtime.cluster.messages import Order, Seal
+from runtime.cluster.slices import senders
 from runtime.models.base import base_name
 from runtime.trainer.engine import Engine
+
+
+def shares_of(sizes: StateSizes, order: Order) -> tuple[Share, ...]:
+    """What each of the order's writers writes, the same on all of them.
+
+    A sharded optimizer's slices are written by the writers that hold them (all of them on one host, as yet).
+    """
+    assert order.save is not None
+    writers = order.save.writers
+    if not order.holders:
+        return share_out(sizes, len(writers))
+    speaker = senders(tuple(tuple(rank for rank in have if rank in writers) for have in order.holders))
+    slices = [[index for index, rank in enumerate(speaker) if rank == writer] for writer in writers]
+    return share_out_sliced(sizes.parameters, slices)
 
 
 class WriterDesk:
@@ -21,7 +36,7 @@ class WriterDesk:
         """See Writer."""
         bench, config, save = self._bench, self._bench.equipment.config, order.save
         assert save is not None
-        shares = share_out(engine.sizes(), len(save.writers))
+        shares = shares_of(engine.sizes(), order)
         index = save.writers.index(bench.rank)
         if index >= len(shares):
             return

@@ -13,6 +13,7 @@ import contextlib
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,9 +118,27 @@ def _write_files(draft: Path, snapshot: Snapshot, suffix: str) -> tuple[FileEntr
     files = []
     if snapshot.parameters:
         files.append(write_shard(draft, f"parameters{suffix}.safetensors", "parameters", snapshot.parameters))
-    if snapshot.optimizer:
+    if snapshot.pieces:
+        files += [
+            write_shard(draft, f"optimizer{suffix}.{number}.safetensors", "optimizer", arrays, pieces=places)
+            for number, (arrays, places) in enumerate(_piece_files(snapshot))
+        ]
+    elif snapshot.optimizer:
         files.append(write_shard(draft, f"optimizer{suffix}.safetensors", "optimizer", snapshot.optimizer))
     return tuple(files)
+
+
+def _piece_files(snapshot: Snapshot) -> list[tuple[dict[str, Array], dict[str, tuple[tuple[int, ...], int]]]]:
+    """Pieces by the file that they go to, with (whole shape, first element): a file has one of each array at most."""
+    files: list[tuple[dict[str, Array], dict[str, tuple[tuple[int, ...], int]]]] = []
+    seen: Counter[str] = Counter()
+    for key, (name, shape, start) in sorted(snapshot.pieces.items(), key=lambda item: (item[1][0], item[1][2])):
+        if seen[name] == len(files):
+            files.append(({}, {}))
+        arrays, places = files[seen[name]]
+        arrays[name], places[name] = snapshot.optimizer[key], (shape, start)
+        seen[name] += 1
+    return files
 
 
 def _complete(draft: Path, about: Inscription, files: tuple[FileEntry, ...]) -> Manifest:

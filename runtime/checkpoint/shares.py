@@ -6,7 +6,7 @@ stay whole (parameters must, see `manifest`), so the largest share exceeds the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runtime.flow import Snapshot
@@ -34,6 +34,8 @@ class Share:
 
     parameters: set[str] = field(default_factory=set)
     optimizer: set[str] = field(default_factory=set)
+    slices: tuple[int, ...] = ()
+    """Where the optimizer is sharded: of its state, these slices."""
 
     def of(self, snapshot: Snapshot) -> Snapshot:
         """`snapshot` with these tensors alone, by reference."""
@@ -41,9 +43,18 @@ class Share:
             snapshot.step,
             snapshot.cursor,
             {name: array for name, array in snapshot.parameters.items() if name in self.parameters},
-            {name: array for name, array in snapshot.optimizer.items() if name in self.optimizer},
+            {name: a for name, a in snapshot.optimizer.items() if name in self.optimizer or name in snapshot.pieces},
             snapshot.counters,
+            snapshot.pieces,
         )
+
+
+def share_out_sliced(parameters: Mapping[str, int], slices: Sequence[Sequence[int]]) -> tuple[Share, ...]:
+    """A share for every writer, perhaps an empty one: the slices of the optimizer's state that it answers for, and some
+    of the parameters, by their sizes in bytes."""
+    shares = share_out(StateSizes(parameters, {}), len(slices), 1)
+    named = [*shares, *(Share() for _ in range(len(slices) - len(shares)))]
+    return tuple(Share(share.parameters, set(), tuple(own)) for share, own in zip(named, slices, strict=True))
 
 
 def share_out(sizes: StateSizes, writers: int, least_bytes: int = LEAST_SHARE_BYTES) -> tuple[Share, ...]:

@@ -6,7 +6,7 @@ The decisions are functions of the book and of the time, one module for each: `g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -22,8 +22,9 @@ from runtime.cluster.plan import RunPlan
 from runtime.cluster.quarrel import Quarrel
 from runtime.cluster.saves import Saves
 from runtime.cluster.signals import Action, Close, Phase, Position, Publish, Send
+from runtime.cluster.slices import Holders, deal_slices, held_by
 from runtime.cluster.timers import Timers
-from runtime.ids import Generation, Step
+from runtime.ids import Generation, Rank, Step
 
 Announce = Callable[[Position, Step, int], facts.RunStarted]
 """(where the run begins, its last step, samples in an epoch) -> the run's first fact."""
@@ -95,7 +96,9 @@ class Book:
         """The last step whose replicas were compared and found equal."""
         self.successor = after is not None or generation > 0
         self.phase = Phase.GATHERING
-        self.roster = Membership(Generation(generation))
+        self.roster = Membership(Generation(generation), slices=plan.slices)
+        self.dealt: tuple[tuple[Generation, Step], Holders] | None = None
+        """(generation, state) of the last order, and who keeps which slice according to it."""
         self.division = Division()
         self.quarrel = Quarrel()
         self.ballot: Ballot | None = None
@@ -133,16 +136,39 @@ class Book:
         if self.roster.settle(again=again):
             self.publish(self.roster.started(Step(self.at.step + 1), why))
 
-    def order(self, work: Work, now: float) -> None:
+    def deal(self, workers: Collection[Rank] | None = None) -> Holders:
+        """Who keeps which slice from the next order on: these workers, each its share; None: whoever holds it."""
+        holders = self.roster.holders
+        if not holders:
+            return ()
+        place = self.roster.generation, self.at.step
+        if workers is None:  # an order that only looks on moves nothing, and undoes nothing
+            return self.dealt[1] if self.dealt is not None and self.dealt[0] == place else holders
+        keepers = deal_slices(workers, holders, self.plan.replicas)
+        if self.dealt is not None and self.dealt[0] == place and self.dealt[1] != keepers:
+            self.agree("slices of the optimizer's state move", again=True)  # once in a generation and state
+        return keepers
+
+    def deliver_slices(self) -> None:
+        """A step was committed: who was to keep slices holds them now, and nobody else."""
+        keepers = self.dealt[1] if self.dealt is not None else ()
+        for entry in self.roster.with_role(Role.ACTIVE):
+            entry.slices = frozenset(held_by(entry.rank, keepers))
+
+    def order(self, work: Work, now: float, keepers: Holders | None = None) -> None:
         """Send `work` to every member, with the last verdict, and with the order to save if a checkpoint is wanted."""
         at, roster, save = self.at, self.roster, None
+        keepers = self.deal() if keepers is None else keepers
+        self.dealt = (roster.generation, at.step), keepers
+        if keepers:
+            self.saves.begin_anew(at.step, roster.generation)
         evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
         worth_keeping = is_calm(at.counters) or not isinstance(work, StepWork)  # the end of a run is saved as it is
         if self.saves.may_begin and roster.active and not evaluating and worth_keeping:
             save = self.saves.begin(at, roster.generation, roster.writers, now)
             self.publish(facts.CheckpointStarted(at.step))
         metrics = self.metrics if self.evaluated_at == at.step else {}
-        order = replace(roster.order(at, work, save), metrics=metrics)
+        order = replace(roster.order(at, work, save, keepers), metrics=metrics)
         for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
             self.send(entry.session, order)
 

@@ -14,6 +14,9 @@ from runtime.cluster.placement import take_over
 from runtime.cluster.signals import Close, Phase
 from runtime.ids import Rank, Step
 
+_AT_REST = (Phase.EVALUATING, Phase.CLOSING, Phase.PAUSED)
+"""Phases in which nothing is summed, but slices are spread."""
+
 
 def boundary(book: Book, now: float) -> Next | None:
     """The committed state is `at`: order whatever comes next."""
@@ -54,6 +57,7 @@ def open_step(
     book: Book, owners: tuple[Rank, ...], now: float, *, repeated: bool = False, inspect: bool = False
 ) -> None:
     """Order the step after `at`, with these owners of its shards; `repeated` if it had others before."""
+    keepers = book.deal(set(owners))
     samples = book.plan.batch_at(book.at.cursor, book.roster.samples_in_epoch)
     compare = book.plan.verify_every > 0 and len(set(owners)) > 1
     verify = compare and (
@@ -61,7 +65,7 @@ def open_step(
     )  # what is saved is right
     order = book.roster.step_order(book.at, samples, owners, verify=verify, inspect=inspect)
     book.phase, book.ballot = Phase.STEPPING, Ballot(order, repeated)
-    book.order(StepWork(order), now)
+    book.order(StepWork(order), now, keepers)
 
 
 def again(book: Book, why: str, now: float) -> Next | None:
@@ -72,6 +76,9 @@ def again(book: Book, why: str, now: float) -> Next | None:
         if book.phase in (Phase.STEPPING, Phase.EVALUATING):
             book.agree(why, again=True)
             return Boundary()
+        if book.phase in (Phase.CLOSING, Phase.PAUSED) and book.roster.active:
+            book.agree(why, again=True)
+            book.order(Rest(why), now)
         return None
     book.publish(facts.StepAborted(ballot.order.step, book.roster.generation, why))
     if not book.enough:
@@ -83,7 +90,10 @@ def again(book: Book, why: str, now: float) -> Next | None:
 
 def exchange_failed(book: Book, entry: Entry, message: ExchangeFailed, now: float) -> Next | None:
     """A worker could not have the sum: wait for the news of who died."""
-    if book.phase is Phase.STEPPING and message.generation == book.roster.generation:
+    if book.roster.slices:
+        book.saves.never_whole(Step(message.step - 1), entry.rank)
+    may_exchange = book.phase is Phase.STEPPING or (book.roster.slices > 0 and book.phase in _AT_REST)
+    if may_exchange and message.generation == book.roster.generation:
         book.quarrel.complain(entry.rank, message.peer)
         book.timers.keep("retry", now + book.quarrel.wait_seconds)
         book.publish(facts.StepAborted(Step(book.at.step + 1), book.roster.generation, message.reason))

@@ -20,7 +20,7 @@ from runtime.cluster.book import Again, Announce, Book, Boundary, Closing, End, 
 from runtime.cluster.boundary import again, boundary, exchange_failed, retry
 from runtime.cluster.ending import close, finish, give_up, stop
 from runtime.cluster.evaluation import ScoresOf, no_scores
-from runtime.cluster.gathering import entered, gathered, go_on, holding, left, pause, roll_back
+from runtime.cluster.gathering import bereft, entered, gathered, go_on, holding, left, pause, roll_back
 from runtime.cluster.membership import Entry, Membership
 from runtime.cluster.messages import (
     CheckpointDone,
@@ -154,7 +154,7 @@ class Core:
     def _follow(self, then: Next | None, now: float) -> None:
         """One decision leads to the next, until the run waits for somebody again."""
         book = self.book
-        while then is not None:
+        while (then := bereft(book, then)) is not None:
             match then:
                 case Gathered():
                     then = gathered(book)

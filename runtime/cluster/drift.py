@@ -28,14 +28,17 @@ class Opinion:
     """Ranks that differ, with no majority on any side."""
 
 
-def compare(hashes: Mapping[Rank, str], kinds: Mapping[Rank, str]) -> Opinion:
-    """Judge the parameters' hashes of some ranks, each kind of device by itself."""
+def compare(hashes: Mapping[Rank, str], kinds: Mapping[Rank, str], *, among_equals: bool = True) -> Opinion:
+    """Judge the parameters' hashes of some ranks, each kind of device by itself.
+
+    Unless they are `among_equals` a majority proves nothing: what a holder of a slice has, others have from it.
+    """
     drifted: dict[Rank, str] = {}
     undecided: list[Rank] = []
     for kind in sorted({kinds[rank] for rank in hashes}):
         alike = sorted(rank for rank in hashes if kinds[rank] == kind)
         (most, votes), *others = Counter(hashes[rank] for rank in alike).most_common()
-        if 2 * votes > len(alike):
+        if 2 * votes > len(alike) and (among_equals or not others):
             drifted |= {rank: most for rank in alike if hashes[rank] != most}
         elif others:
             undecided += alike
@@ -49,7 +52,9 @@ def verified(book: Book, ballot: Ballot) -> Next | None:
         book.verified_at = at  # whoever is alone is right
     if not hashes:
         return None
-    opinion = compare(hashes, {rank: roster.entries[rank].join.device for rank in hashes})
+    opinion = compare(
+        hashes, {rank: roster.entries[rank].join.device for rank in hashes}, among_equals=not roster.slices
+    )
     expected = {**opinion.drifted, **dict.fromkeys(opinion.undecided, "")}
     for rank, expectation in expected.items():
         entry = roster.entries[rank]

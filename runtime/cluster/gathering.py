@@ -7,11 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runtime import events as facts
-from runtime.cluster.book import Again, Book, Boundary, Closing, Gathered, GoOn, Next, Pause
+from runtime.cluster.book import Again, Book, Boundary, Closing, End, Gathered, GoOn, Next, Pause, RollBack
 from runtime.cluster.membership import Entry, Role
 from runtime.cluster.messages import Holding, Join, Rest, Restore
 from runtime.cluster.recovery import agree
 from runtime.cluster.signals import ROLLED_BACK, Close, Phase, Position
+from runtime.cluster.slices import deal_slices, held_by
 
 
 def entered(book: Book, session: int, join: Join, now: float) -> Next | None:
@@ -55,7 +56,7 @@ def gathered(book: Book) -> Next | None:
     if not entries:
         return None
     book.timers.cancel("wait")
-    agreement = agree(entries, book.at, book.saves.newest)
+    agreement = agree(entries, book.at, book.saves.newest, book.roster.have_all)
     _back_to(book, agreement.position, "no living worker holds the newer state")
     if not book.successor:
         book.at.counters.pop(ROLLED_BACK, None)  # of an earlier run, whose generations are over
@@ -68,6 +69,18 @@ def gathered(book: Book) -> Next | None:
         return Boundary()
     restore_everybody(book)
     return None
+
+
+def bereft(book: Book, then: Next | None) -> Next | None:
+    """What follows in truth: the way back, when slices of the optimizer's state went with those who left."""
+    roster = book.roster
+    active = roster.with_role(Role.ACTIVE)
+    if then is None or isinstance(then, End | RollBack) or not active or roster.have_all(active):
+        return then
+    missing = sum(not have for have in roster.holders)
+    return RollBack(
+        f"{missing} of {roster.slices} slices of the optimizer's state were lost with the last that had them"
+    )
 
 
 def roll_back(book: Book, reason: str) -> Next | None:
@@ -93,11 +106,16 @@ def _back_to(book: Book, position: Position, reason: str) -> None:
 
 
 def restore_everybody(book: Book) -> None:
-    """Order whoever is there to load the state of the book's position from the newest checkpoint."""
-    book.phase, at = Phase.RESTORING, book.at
-    for entry in book.roster.with_role(*Role):
-        entry.role, entry.holds = Role.CATCHING_UP, -1
-        book.send(entry.session, Restore(at.step, at.cursor, at.counters, book.saves.newest.path))
+    """Order whoever is there to load the state of the book's position from the newest checkpoint; where the optimizer
+    is sharded, each its slices of it."""
+    book.phase, at, slices = Phase.RESTORING, book.at, book.plan.slices
+    entries = book.roster.with_role(*Role)
+    ranks = [entry.rank for entry in entries]
+    keepers = deal_slices(ranks, ((),) * slices, book.plan.replicas) if slices and ranks else ()
+    for entry in entries:
+        entry.role, entry.holds, own = Role.CATCHING_UP, -1, held_by(entry.rank, keepers)
+        entry.slices = frozenset(own)
+        book.send(entry.session, Restore(at.step, at.cursor, at.counters, book.saves.newest.path, own))
 
 
 def restored(book: Book) -> Next | None:
@@ -122,6 +140,8 @@ def holding(book: Book, entry: Entry, message: Holding) -> Next | None:
         book.publish(entry.healed(message))
         if book.phase is Phase.PAUSED:
             return GoOn()
+    elif entry.role is Role.ACTIVE and message.sources:  # a newcomer that was given its slices
+        book.publish(entry.healed(message))
     return None
 
 

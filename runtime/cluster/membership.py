@@ -5,13 +5,14 @@ A small mutable book that only the coordinator's core writes in.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from runtime.cluster.division import Pace
 from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Save, Vote, Work
 from runtime.cluster.signals import GENERATION, Position
+from runtime.cluster.slices import Holders, holders_of
 from runtime.events import GenerationStarted, StateHealed, WorkerJoined, WorkerLost
 from runtime.flow import StepOrder
 from runtime.ids import Generation, Incarnation, Rank, Step
@@ -39,6 +40,8 @@ class Entry:
     heals_from: int = -1
     """Step of the state that it fetches from its peers, -1 when it does not."""
     pace: Pace = field(default_factory=Pace)
+    slices: frozenset[int] = frozenset()
+    """Of the optimizer's state, those that it is known to hold."""
 
     @property
     def rank(self) -> Rank:
@@ -86,6 +89,8 @@ class Membership:
     """Who took part in the generation."""
     fingerprint: str = ""
     samples_in_epoch: int = 0
+    slices: int = 0
+    """> 0: the optimizer's state is sharded, in so many slices."""
 
     def refusal(self, join: Join) -> str:
         """Why this worker may not come in; empty when it may. The first one says which data the run reads."""
@@ -103,6 +108,7 @@ class Membership:
         self.newest[join.rank] = join.incarnation
         believed = (join.rank, join.incarnation) not in self.suspects
         self.entries[join.rank] = entry = Entry(session, join, holds=join.holds if believed else -1)
+        entry.slices = frozenset(join.slices)
         return entry
 
     def leave(self, session: int) -> Entry | None:
@@ -126,9 +132,20 @@ class Membership:
         return tuple(entry.rank for entry in self.with_role(Role.ACTIVE))
 
     @property
+    def holders(self) -> Holders:
+        """Who of the active ranks holds which slice of the optimizer's state; empty when it is not sharded."""
+        return holders_of({entry.rank: entry.slices for entry in self.with_role(Role.ACTIVE)}, self.slices)
+
+    def have_all(self, entries: Sequence[Entry]) -> bool:
+        """Whether these, which hold one state, hold all of it between them."""
+        return bool(entries) and len(frozenset().union(*(entry.slices for entry in entries))) >= self.slices
+
+    @property
     def writers(self) -> tuple[Rank, ...]:
-        """Active ranks that write to one folder: those on the host of the first. A checkpoint is whole on one disk."""
-        active = self.with_role(Role.ACTIVE)
+        """Active ranks that write to one folder: those on the host of the first. A checkpoint is whole on one disk.
+
+        Of a sharded state only those that hold a part of it: a newcomer may have a long way to go."""
+        active = [entry for entry in self.with_role(Role.ACTIVE) if entry.slices or not self.slices]
         return tuple(entry.rank for entry in active if entry.join.host == active[0].join.host)
 
     @property
@@ -166,11 +183,14 @@ class Membership:
     def admit(self, at: Position, exiles: Container[Rank] = ()) -> list[tuple[Entry, Heal]]:
         """Newcomers become members: at once if they hold `at`, else by fetching it from the active ones.
 
-        `exiles` have to wait. Returns what to tell those who fetch."""
+        `exiles` have to wait. Returns what to tell those who fetch. Where the optimizer is sharded nobody does: every
+        member is given parameters and slices before it works (see `slices`)."""
         waiting = [entry for entry in self.with_role(Role.WAITING) if entry.rank not in exiles]
         for entry in waiting if self.active else ():
             if entry.reaches(at):
                 entry.role = Role.ACTIVE
+            elif self.slices:
+                entry.role, entry.slices = Role.ACTIVE, frozenset()
         sources = tuple(self.entries[rank].member for rank in self.active)
         told = []
         for entry in (entry for entry in waiting if sources and entry.role is Role.WAITING):
@@ -202,10 +222,10 @@ class Membership:
         head = self.generation, Step(at.step + 1), at.cursor, samples
         return StepOrder(*head, owners, self.receivers, verify, inspect)
 
-    def order(self, at: Position, work: Work, save: Save | None) -> Order:
+    def order(self, at: Position, work: Work, save: Save | None, keepers: Holders | None = None) -> Order:
         """`work` for this generation, with the verdict that led to `at`, and who saves `at` meanwhile."""
-        head = (self.generation, self.members, at.step, at.cursor, at.counters, at.verdict)
-        return Order(*head, work, save, self.held)
+        head, holders = (self.generation, self.members, at.step, at.cursor, at.counters, at.verdict), self.holders
+        return Order(*head, work, save, self.held, holders=holders, keepers=holders if keepers is None else keepers)
 
     def started(self, first: Step, why: str) -> GenerationStarted:
         """The fact that this generation begins with step `first`."""

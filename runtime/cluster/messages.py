@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from runtime.cluster.slices import Holders
 from runtime.flow import CommittedStep, StepOrder
 from runtime.ids import Cursor, Generation, Incarnation, Rank, ShardId, Step
 
@@ -49,6 +50,8 @@ class Join:
     pid: int
     parameters: int = 0
     trained_parameters: int = 0
+    slices: tuple[int, ...] = ()
+    """Slices of the optimizer's state that it holds, as of step `holds`, when that is sharded (see `slices`)."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,10 @@ class Order:
     """States to keep for newcomers that are fetching them; whatever is not listed may be forgotten."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """What was found when the state after `state` was evaluated; goes into its checkpoint."""
+    holders: Holders = ()
+    """Who holds which slice of the optimizer's state after `state`; empty when it is not sharded."""
+    keepers: Holders = ()
+    """Who shall hold them from now on. Equal in all orders of one generation and state."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +258,8 @@ class Restore:
     cursor: Cursor
     counters: Mapping[str, float]
     path: str
+    slices: tuple[int, ...] = ()
+    """Of the optimizer's state, if that is sharded, this worker needs these alone."""
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def _what_is_bad(book: Book, count: Count) -> str:
 def _commit(book: Book, ballot: Ballot, count: Count, bad: str, now: float) -> Next:
     before, zscore, scale = book.at.counters, book.plan.spike_zscore, book.plan.loss_scale
     book.at = advance(book.at, ballot, count, book.rate_of, book.last, zscore, scale)
+    book.deliver_slices()
     book.publish(committed_fact(ballot, count, book.at, now - book.step_since))
     step, clip = book.at.step, explosion.clip_of(before, count.grad_norm, zscore)
     for found in book.inquiry.found(bad):

@@ -41,6 +41,10 @@ class RunPlan:
     """Of float16; None: the loss is not scaled."""
     verify_every: int = 0
     """Steps between two comparisons of the replicas; 0: never."""
+    slices: int = 0
+    """> 0: the optimizer's state is sharded, in so many slices ..."""
+    replicas: int = 2
+    """... each of which so many workers keep."""
 
     @property
     def shards(self) -> int:

@@ -7,7 +7,7 @@ for everybody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runtime.cluster.membership import Entry
@@ -24,17 +24,26 @@ class Agreement:
     ready: tuple[Entry, ...]
 
 
-def agree(entries: Sequence[Entry], committed: Position, on_disk: RestorePoint) -> Agreement:
-    """The state that a run goes on from when `entries` are all the workers there are."""
+def agree(
+    entries: Sequence[Entry],
+    committed: Position,
+    on_disk: RestorePoint,
+    have_all: Callable[[Sequence[Entry]], bool] = bool,
+) -> Agreement:
+    """The state that a run goes on from when `entries` are all the workers there are.
+
+    `have_all` says whether some of them, which hold one state, hold the whole of it.
+    """
     ready = tuple(entry for entry in entries if entry.reaches(committed))
-    if ready:
+    if have_all(ready):
         return Agreement(committed, ready)
     floor = committed.counters.get(ROLLED_BACK, 0)
     usable = [entry for entry in entries if entry.holds >= max(on_disk.step, 0) and _committed_in(entry) > floor]
-    if usable:
-        newest = max(usable, key=lambda entry: (entry.holds, _committed_in(entry)))
+    for newest in sorted(usable, key=lambda entry: (entry.holds, _committed_in(entry)), reverse=True):
         position = Position(Step(newest.holds), newest.join.cursor, dict(newest.join.counters))
-        return Agreement(position, tuple(entry for entry in usable if entry.reaches(position)))
+        ready = tuple(entry for entry in usable if entry.reaches(position))
+        if have_all(ready):
+            return Agreement(position, ready)
     return Agreement(Position(on_disk.step, on_disk.cursor, dict(on_disk.counters)), ())
 
 

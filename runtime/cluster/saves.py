@@ -26,6 +26,7 @@ class Attempt:
 
     step: Step
     save: Save
+    generation: Generation = Generation(0)
     shards: int = 0
     """How many of the writers have a share; 0: none of them has told yet."""
     files: dict[Rank, str] = field(default_factory=dict)
@@ -100,7 +101,7 @@ class Saves:
         """The order to save `at`, for `writers`. A successor's generations are newer: no two attempts share a name."""
         self._begun += 1
         save = Save(f"{generation}-{self._begun}", tuple(writers))
-        self.attempt, self.wanted, self.since = Attempt(at.step, save), False, now
+        self.attempt, self.wanted, self.since = Attempt(at.step, save, generation), False, now
         self._shared[save.attempt] = at.step, save.writers
         for old in list(self._shared)[:-REMEMBERED]:
             del self._shared[old]
@@ -129,6 +130,19 @@ class Saves:
         if self.attempt is not None:
             self.attempt.gone.add(rank)
             self._give_up_if_hopeless(self.attempt)
+
+    def begin_anew(self, step: Step, generation: Generation) -> None:
+        """The state after `step` is ordered in another generation, and what was ordered before may never have been
+        whole on all its writers: an attempt at it that is not on disk is void, and wanted again."""
+        attempt = self.attempt
+        if attempt is not None and attempt.step == step and attempt.generation != generation and not attempt.is_whole:
+            self.attempt, self.wanted = None, True
+
+    def never_whole(self, step: Step, rank: Rank) -> None:
+        """The state after `step` was never whole on this worker: its share of an attempt at it will not come."""
+        attempt = self.attempt
+        if attempt is not None and attempt.step == step and rank in attempt.save.writers and rank not in attempt.files:
+            self.attempt, self.wanted = None, True
 
     def written(self, rank: Rank, shard: ShardWritten) -> Seal | None:
         """A share is on disk; the order to seal, for the attempt's `sealer`, when it was the last one missing.

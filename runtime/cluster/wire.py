@@ -119,6 +119,7 @@ def _join(wire: pb.Join) -> Join:
         pid=wire.pid,
         parameters=wire.parameters,
         trained_parameters=wire.trained_parameters,
+        slices=tuple(wire.slices),
     )
 
 
@@ -175,6 +176,8 @@ def _order_to_wire(order: Order) -> pb.Order:
         hold=order.hold,
         metrics=order.metrics,
         save=None if order.save is None else pb.Save(**vars(order.save)),
+        holders=[pb.Holders(ranks=ranks) for ranks in order.holders],
+        keepers=[pb.Holders(ranks=ranks) for ranks in order.keepers],
     )
     if order.verdict is not None:
         verdict = order.verdict
@@ -201,7 +204,8 @@ def to_worker_of_wire(wire: pb.ToWorker) -> ToWorker:
             return Heal(Step(heal.step), Cursor(heal.cursor), dict(heal.counters), _members(heal.sources))
         case "restore":
             back = wire.restore
-            return Restore(Step(back.step), Cursor(back.cursor), dict(back.counters), back.path)
+            state = Step(back.step), Cursor(back.cursor), dict(back.counters)
+            return Restore(*state, back.path, tuple(back.slices))
         case "finish":
             return Finish(wire.finish.outcome, wire.finish.reason)
         case "seal":
@@ -236,6 +240,8 @@ def _order(wire: pb.Order) -> Order:
         save=Save(wire.save.attempt, tuple(map(Rank, wire.save.writers))) if wire.HasField("save") else None,
         hold=tuple(map(Step, wire.hold)),
         metrics=dict(wire.metrics),
+        holders=tuple(tuple(map(Rank, slice_.ranks)) for slice_ in wire.holders),
+        keepers=tuple(tuple(map(Rank, slice_.ranks)) for slice_ in wire.keepers),
     )
 
 

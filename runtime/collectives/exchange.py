@@ -29,6 +29,14 @@ class Phase(IntEnum):
     DIRECT = 3
     DIRECT_TAKEN = 4
     """A direct message was taken by the one it was for: its channel has room for another."""
+    SPREAD = 5
+    """Of another exchange, in which nothing is added: see `spread`."""
+
+
+def key_of(generation: Generation, step: Step, phase: Phase) -> tuple[int, int]:
+    """Orders exchanges: of a later generation, or of a later step of the same one, is newer; and within a step what is
+    spread comes before what is summed."""
+    return generation, 2 * step + (phase is not Phase.SPREAD)
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,8 @@ class Plan:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Orders exchanges: a later generation, or a later step of the same one, is newer."""
-        return self.generation, self.step
+        """Orders exchanges: see `key_of`."""
+        return key_of(self.generation, self.step, Phase.ALL_GATHER)
 
     @cached_property
     def owners(self) -> tuple[Rank, ...]:
@@ -106,6 +114,25 @@ class Schedule:
     def pieces(self) -> tuple[Piece, ...]:
         """All pieces, in the order in which every rank works through them."""
         return cut(self.elements, self.plan.owners, self.bucket_elements, self.piece_elements)
+
+    @property
+    def peers(self) -> tuple[Rank, ...]:
+        """Every rank that takes part, ascending."""
+        return tuple(sorted(set(self.plan.receivers) | set(self.plan.owners)))
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """What its messages are."""
+        return Phase.REDUCE_SCATTER, Phase.ALL_GATHER
+
+    @property
+    def exact(self) -> bool:
+        """Whether it travels in float32, whatever the wire's dtype."""
+        return self.plan.deterministic
+
+    def at_once(self, source: Rank, target: Rank) -> tuple[Transfer, ...]:
+        """What needs no sum before it is sent: nothing here."""
+        return ()
 
     def owned_by(self, rank: Rank) -> tuple[Piece, ...]:
         """The pieces that `rank` sums."""

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from runtime.collectives.codec import WireDtype
-from runtime.collectives.exchange import Phase
+from runtime.collectives.exchange import Phase, key_of
 from runtime.errors import ProtocolError
 from runtime.ids import Generation, Rank, RunId, Step
 
@@ -76,8 +76,8 @@ class Header:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Orders messages as `Plan.key` orders exchanges."""
-        return self.generation, self.step
+        """Orders messages as exchanges are ordered."""
+        return key_of(self.generation, self.step, self.phase)
 
     @property
     def payload_bytes(self) -> int:

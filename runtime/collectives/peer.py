@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -27,6 +27,7 @@ from runtime.collectives.lane import Lane, LaneSettings
 from runtime.collectives.lane_grpc import GrpcServer
 from runtime.collectives.lane_shm import ShmListener, Slots
 from runtime.collectives.reduction import Reduction
+from runtime.collectives.spread import Spread, SpreadSchedule
 from runtime.collectives.state import State, StateStore
 from runtime.collectives.traffic import Stats, Traffic
 from runtime.flow import Node
@@ -113,7 +114,10 @@ class Peer:
         any more, and the same parts can go into an exchange of a newer generation.
         """
         self._check(plan, parts, out)
-        schedule = Schedule(plan, out.size, self._bucket_elements, self._piece_elements)
+        self._run(Schedule(plan, out.size, self._bucket_elements, self._piece_elements), parts, out)
+        return out
+
+    def _run(self, schedule: Schedule | SpreadSchedule, parts: Mapping[Node, Floats], out: Floats) -> None:
         reduction = Reduction(
             schedule, rank=self.rank, run=self._traffic.run, parts=parts, out=out, wire=self._wire, pool=self._pool,
             kick=self._kick,
@@ -127,7 +131,6 @@ class Peer:
         finally:
             reduction.end()
             self._traffic.finish(reduction, time.perf_counter() - began)
-        return out
 
     def abort(self, generation: Generation) -> None:
         """End what runs of `generation` or an older one, within milliseconds, and refuse it from now on; any thread."""
@@ -139,14 +142,25 @@ class Peer:
         `out` may be left out by a rank that brings a part.
         """
         result = np.empty_like(next(iter(parts.values()))) if out is None else out
+        await self._in_thread(plan.key, partial(self.all_reduce, plan, parts, out=result))
+        return result
+
+    async def spread(self, plan: Spread, vector: Floats) -> None:
+        """Send the spans of `vector` that the plan says this rank has, and receive those that it shall get, in place.
+
+        Raises like `all_reduce`, of which at most one runs at a time; spans that were sent are never written to.
+        """
+        schedule = SpreadSchedule(plan, vector.size, self._piece_elements)
+        if self.rank in schedule.peers:
+            await self._in_thread(plan.key, partial(self._run, schedule, {}, vector))
+
+    async def _in_thread(self, key: tuple[int, int], exchange: Callable[[], object]) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cancel_with_scope, plan)
-            ended = await outcome.acapture(
-                trio.to_thread.run_sync, partial(self.all_reduce, plan, parts, out=result)
-            )  # fmt: skip
+            nursery.start_soon(self._cancel_with_scope, key)
+            ended = await outcome.acapture(trio.to_thread.run_sync, exchange)
             nursery.cancel_scope.cancel()
         await trio.lowlevel.checkpoint_if_cancelled()
-        return ended.unwrap()  # out here, so that what it raises is in no exception group
+        ended.unwrap()  # out here, so that what it raises is in no exception group
 
     def hold_state(self, step: Step, state: State) -> None:
         """Serve `state` (immutable arrays) as the state after `step`, beside whatever else is held."""
@@ -180,11 +194,11 @@ class Peer:
             self._listener.close()
         self._server.close()
 
-    async def _cancel_with_scope(self, plan: Plan) -> None:
+    async def _cancel_with_scope(self, key: tuple[int, int]) -> None:
         try:
             await trio.sleep_forever()
         finally:
-            self._traffic.cancel(plan.key)
+            self._traffic.cancel(key)
 
     def _open_lanes(self, reduction: Reduction) -> None:
         """A lane to every peer of the exchange, also where nothing is sent: its end is how a death is noticed."""

@@ -18,6 +18,7 @@ from runtime.collectives.codec import Bytes, Floats, WireDtype, decode, encode
 from runtime.collectives.exchange import Phase, Schedule, Term, Transfer
 from runtime.collectives.fold import Fold, Release, Scratch
 from runtime.collectives.frame import Header
+from runtime.collectives.spread import SpreadSchedule
 from runtime.errors import Aborted, MlxdError, PeerLost, ProtocolError
 from runtime.flow import Node
 from runtime.ids import Rank
@@ -76,7 +77,7 @@ class Reduction:
 
     def __init__(
         self,
-        schedule: Schedule,
+        schedule: Schedule | SpreadSchedule,
         *,
         rank: Rank,
         run: int,
@@ -89,13 +90,15 @@ class Reduction:
         plan = schedule.plan
         self.schedule, self.plan, self.key = schedule, plan, plan.key
         self._rank, self._run, self._parts, self._out, self._kick = rank, run, parts, out, kick
-        self._wire = WireDtype.FLOAT32 if plan.deterministic else wire
+        self._wire = WireDtype.FLOAT32 if schedule.exact else wire
         self._changed = threading.Condition()
         self._active = 0
         self._error: MlxdError | None = None
-        others = [peer for peer in sorted(set(plan.receivers) | set(plan.owners)) if peer != rank]
+        others = [peer for peer in schedule.peers if peer != rank]
         self._scatter = {peer: deque(schedule.scatter(rank, peer)) for peer in others}
-        self._gather: dict[Rank, deque[tuple[Transfer, Bytes | None]]] = {peer: deque() for peer in others}
+        self._gather: dict[Rank, deque[tuple[Transfer, Bytes | None]]] = {
+            peer: deque((transfer, None) for transfer in schedule.at_once(rank, peer)) for peer in others
+        }
         self._unsent = {peer: schedule.messages(rank, peer) for peer in others}
         self._awaited = {peer: schedule.messages(peer, rank) for peer in others}
         self._folds = {
@@ -176,7 +179,7 @@ class Reduction:
         try:
             self._check(source, header, payload)
             values = self._out[header.start : header.start + header.count]
-            if header.phase is Phase.ALL_GATHER:
+            if header.phase is not Phase.REDUCE_SCATTER:
                 decode(payload, header.wire, values)
                 release()
             else:
@@ -223,7 +226,7 @@ class Reduction:
 
     def _outgoing(self, peer: Rank, transfer: Transfer, encoded: Bytes | None) -> Outgoing:
         piece = transfer.piece
-        if transfer.phase is Phase.ALL_GATHER:
+        if transfer.phase is not Phase.REDUCE_SCATTER:
             views: Sequence[Floats] = (self._out[piece.start : piece.stop],) if encoded is None else ()
         else:
             term = self.plan.terms[transfer.term]
@@ -258,13 +261,14 @@ class Reduction:
         """A message that does not fit the schedule means that the ranks disagree about the model or the settings."""
         pieces = self.schedule.pieces
         fits = (
-            header.elements == self.schedule.elements
+            header.phase in self.schedule.phases
+            and header.elements == self.schedule.elements
             and header.wire is self._wire
             and header.piece < len(pieces)
             and (header.start, header.count) == (pieces[header.piece].start, pieces[header.piece].elements)
             and payload.size == header.payload_bytes
         )
-        if fits and header.phase is Phase.ALL_GATHER:
+        if fits and header.phase is not Phase.REDUCE_SCATTER:
             fits = pieces[header.piece].owner == source
         elif fits:
             terms = self.plan.terms

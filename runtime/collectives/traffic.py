@@ -41,7 +41,7 @@ class Traffic:
         self._changed = threading.Condition()
         self._current: Reduction | None = None
         self._over: tuple[float, float] = (-1, math.inf)
-        """Everything up to this (generation, step) is stale."""
+        """Every exchange whose key is not greater is stale."""
         self._generation = Generation(-1)
         self._sessions: dict[Rank, int] = {}
         self._incoming: Counter[int] = Counter()
@@ -66,7 +66,7 @@ class Traffic:
 
     def cancel(self, key: tuple[int, int]) -> None:
         """End one exchange (and those before it), but not its generation."""
-        self._end(key, f"the exchange of step {key[1]} was cancelled")
+        self._end(key, f"the exchange of step {key[1] // 2} was cancelled")
 
     def close(self) -> None:
         """Refuse everything from now on and wake every waiting thread."""

@@ -19,6 +19,8 @@ Findings: TypeAlias = Iterator[Finding]
 LOWER_IS_BETTER = ("loss", "perplexity")
 OF_ANSWERS = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL", "instruction_following")
 HIGHER_IS_BETTER = ("token_accuracy", *OF_ANSWERS)
+NOT_ELEMENTWISE = ("muon", "adafactor")
+"""Optimizers whose update of an element depends on others of its matrix."""
 SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "PASSWORD")
 
 
@@ -247,6 +249,14 @@ def replicas_fit_the_workers(config: Config) -> Findings:
         yield Finding(_at("parallel.replicas"), fact, f"set parallel.replicas to {workers} or less")
 
 
+def sliced_state_is_elementwise(config: Config) -> Findings:
+    """An update that looks at whole matrices cannot be done slice by slice."""
+    name = config.optim.name
+    if config.parallel.shard_optimizer and name in NOT_ELEMENTWISE:
+        fact = f'optim.name = "{name}" updates whole matrices, and parallel.shard_optimizer cuts them into slices'
+        yield Finding(_at("parallel.shard_optimizer"), fact, 'set it to false, or use "adamw", "adam", "sgd" or "lion"')
+
+
 def enough_workers_to_begin(config: Config) -> Findings:
     """A run that starts below min_workers waits for ever."""
     least, workers = config.supervision.min_workers, config.parallel.workers
@@ -364,6 +374,7 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(stages_have_layers, "parallel.pipeline", "model.scratch.num_hidden_layers", "parallel.schedule"),
     _rule(replicas_fit_the_workers, "parallel.replicas", "parallel.workers", "parallel.shard_optimizer"),
+    _rule(sliced_state_is_elementwise, "parallel.shard_optimizer", "optim.name"),
     _rule(enough_workers_to_begin, "supervision.min_workers", "parallel.workers"),
     _rule(one_kind_of_delayed_update, "sync.staleness", "sync.every"),
     _rule(codecs_need_our_own_lane, "sync.backend", "sync.compression", "sync.wire_dtype"),

@@ -10,7 +10,7 @@ import trio
 from runtime.checkpoint.hashing import parameter_hash
 from runtime.checkpoint.reader import check_base_hash, load
 from runtime.checkpoint.shares import Share, StateSizes
-from runtime.cluster.messages import Evaluated, EvaluateWork, Restore, Verdict
+from runtime.cluster.messages import Evaluated, EvaluateWork, Order, Restore, Verdict
 from runtime.events import MicroBatchHalved
 from runtime.flow import Array, Batch, Node, Snapshot
 from runtime.ids import Cursor, Generation, Rank, Step
@@ -36,7 +36,7 @@ class DeviceEngine:
     ) -> None:
         """`say` takes what the journal should know."""
         self._thread, self._replica, self._held_out = thread, replica, held_out
-        self._run_folder, self._label = run_folder, (int(rank), 1)
+        self._run_folder, self._rank, self._label = run_folder, rank, (int(rank), 1)
         self._fitting = Fitting(thread, replica, rank, say)
 
     @property
@@ -53,6 +53,12 @@ class DeviceEngine:
     def counters(self) -> Mapping[str, float]:
         """See Engine."""
         return {} if self._replica.state is None else self._replica.state.counters
+
+    @property
+    def slices(self) -> tuple[int, ...]:
+        """See Engine."""
+        slices = self._replica.slices
+        return () if slices is None or self._replica.state is None else slices.held
 
     def has_prepared(self, step: Step) -> bool:
         """See Engine."""
@@ -75,15 +81,28 @@ class DeviceEngine:
 
     def _restore(self, order: Restore) -> int:
         replica = self._replica
+        path = self._run_folder / order.path
         if order.path:
-            check_base_hash(self._run_folder / order.path, replica.base_hash)
-        size_bytes = replica.adopt(load(self._run_folder / order.path)) if order.path else replica.begin()
+            check_base_hash(path, replica.base_hash)
+        size_bytes = replica.adopt(load(path), order.slices) if order.path else replica.begin(order.slices)
         replica.go_on(order.cursor, order.counters)
         return size_bytes
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """See Engine."""
         await self._thread.run(lambda: self._replica.adopt(on_device(snapshot)))
+
+    def assume(self, order: Order) -> None:
+        """See Engine."""
+        self._replica.assume(order.state, order.cursor, order.counters)
+
+    async def lend(self, order: Order) -> Array:
+        """See Engine."""
+        return await self._thread.run(self._replica.lend, order, self._rank)
+
+    async def complete(self, order: Order, vector: Array) -> int:
+        """See Engine."""
+        return await self._thread.run(self._replica.complete, order, self._rank, vector)
 
     async def add_gradients(self, local: Local, batch: Batch) -> None:
         """See Engine. Raises WorkerUnfit when the device has not enough memory for a single row."""

@@ -67,6 +67,11 @@ class Engine(Protocol):
         """The coordinator's counters, as of that state."""
         ...
 
+    @property
+    def slices(self) -> tuple[int, ...]:
+        """Slices of the optimizer's state that it holds, ascending; none where that is not sharded."""
+        ...
+
     def has_prepared(self, step: Step) -> bool:
         """Whether the summed gradient of `step` is here, waiting for its verdict."""
         ...
@@ -88,6 +93,19 @@ class Engine(Protocol):
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """Take over a peer's state."""
+        ...
+
+    def assume(self, order: Order) -> None:
+        """Be at the order's state without any of it; `complete` must follow. Only where the optimizer is sharded."""
+        ...
+
+    async def lend(self, order: Order) -> Array:
+        """What this worker has for the others before the work of `order`, ready for `Exchange.spread`."""
+        ...
+
+    async def complete(self, order: Order, vector: Array) -> int:
+        """Take what the others had: all parameters are here then, and the slices that `order` says are this worker's
+        to keep; those that it does not know of are dropped. Returns how many bytes came."""
         ...
 
     async def add_gradients(self, local: Local, batch: Batch) -> None:
@@ -144,6 +162,10 @@ class Exchange(Protocol):
 
     async def sum(self, order: StepOrder, parts: Mapping[Node, Array]) -> Array:
         """The sum over all contributors, the same bytes everywhere. Raises PeerLost or Aborted."""
+        ...
+
+    async def spread(self, order: Order, lent: Array) -> Array:
+        """Hand what was lent to whoever lacks it, and fill in what the others lend. Raises PeerLost or Aborted."""
         ...
 
     async def offer(self, snapshots: Sequence[Snapshot]) -> None:

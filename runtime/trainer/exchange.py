@@ -9,10 +9,12 @@ import numpy as np
 import trio
 
 from runtime.checkpoint.arrays import dtype_code, from_bytes, raw_bytes, shape_of, to_mlx
-from runtime.cluster.messages import Heal, Member
-from runtime.collectives import Peer, Plan, cover, fetch_state
+from runtime.cluster.messages import Heal, Member, Order
+from runtime.collectives import Parcel, Peer, Plan, Spread, cover, fetch_state
 from runtime.flow import Array, Node, Snapshot, StepOrder
 from runtime.ids import Generation, Rank, Step
+from runtime.optim.sharding import span
+from runtime.trainer.slices import parcels_of
 
 _SEPARATOR = "|"
 
@@ -45,6 +47,20 @@ class PeerExchange:
             (vector,) = parts.values()
             mine = {(order.contributors.index(self._peer.rank), 1): vector}
         return await self._peer.exchange(self.plan(order), mine, out=self._out)
+
+    async def spread(self, order: Order, lent: Array) -> Array:
+        """See Exchange; the vector that was lent is filled in place."""
+        kinds = lent.size // self._elements
+        wanted = []
+        slicing = partial(span, self._elements, len(order.holders))
+        for parcel in parcels_of(order):
+            start, stop = slicing(parcel.slice)
+            wanted.append(Parcel(parcel.sender, start, stop, parcel.parameters_to))
+            for kind in range(1, kinds):
+                at = kind * self._elements
+                wanted.append(Parcel(parcel.sender, at + start, at + stop, parcel.state_to))
+        await self._peer.spread(Spread(order.generation, Step(order.state + 1), tuple(wanted)), lent)
+        return lent
 
     def plan(self, order: StepOrder) -> Plan:
         """Who brings which partial sums: tree nodes when deterministic, else one for each contributor, by rank."""

@@ -11,7 +11,7 @@ object is hollow: its trained parameters are put in when it is called and taken 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,16 +22,17 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.loss_scale import LossScale
-from runtime.cluster.messages import ShardTally, Verdict
+from runtime.cluster.messages import Order, ShardTally, Verdict
 from runtime.collectives.tree import TreeSum
 from runtime.errors import ModelError
 from runtime.flow import Array, Batch, Micro, Node, Snapshot
-from runtime.ids import Cursor, ShardId, Step
+from runtime.ids import Cursor, Rank, ShardId, Step
 from runtime.models.quantized import parameter_count
 from runtime.optim.optimizer import refitted
 from runtime.trainer.dropout import row_numbers
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
+from runtime.trainer.slices import Slices
 from runtime.trainer.update import Update
 
 
@@ -74,6 +75,8 @@ class Replica:
     """run.seed, for dropout."""
     base_hash: str = ""
     """Identity of the frozen base under an adapter, which is no part of the state; empty: there is no such base."""
+    slice_count: int = 0
+    """> 0: it keeps slices of the optimizer's state, out of so many."""
     state: _State | None = None
     prepared: dict[Step, _Prepared] = field(default_factory=dict)
 
@@ -88,16 +91,25 @@ class Replica:
         self.shapes = {name: tuple(value.shape) for name, value in initial.items()}
         self._dtypes = {name: value.dtype for name, value in initial.items()}
         self._initial: Tree | None = initial
+        self.slices = Slices.of(initial, self.update, self.slice_count) if self.slice_count else None
         self._hollow = tree_unflatten([(name, mx.zeros(0, value.dtype)) for name, value in initial.items()])
 
     # ---- state
 
-    def begin(self) -> int:
-        """The initial state: step 0, fresh optimizer. Returns its size in bytes."""
+    def begin(self, held: Sequence[int] = ()) -> int:
+        """The initial state: step 0, fresh optimizer (of the slices `held`). Returns its size in bytes."""
         parameters = self._initial if self._initial is not None else self.rebuild()
-        return self._adopt(Step(0), Cursor(0), {}, dict(parameters), self.update.initial(parameters))
+        slices = self.slices
+        optimizer = self.update.initial(parameters) if slices is None else slices.begin(parameters, held)
+        return self._adopt(Step(0), Cursor(0), {}, dict(parameters), optimizer)
 
-    def adopt(self, snapshot: Snapshot) -> int:
+    def assume(self, step: Step, cursor: Cursor, counters: Mapping[str, float]) -> None:
+        """Be at this state without having any of it: a newcomer to sharded replicas, who give it what it needs."""
+        self.forget()
+        self.state, self._initial = _State(step, cursor, dict(counters), {}, {}), None
+        self.model.update(self._hollow)
+
+    def adopt(self, snapshot: Snapshot, held: Sequence[int] = ()) -> int:
         """Take over a state, from disk or a peer; returns its size in bytes. ModelError if it is another model's.
 
         It may have been stored in another dtype: nothing is lost but what a 16-bit parameter cannot hold.
@@ -108,6 +120,8 @@ class Replica:
             raise ModelError(f"the state of step {snapshot.step} belongs to another model: {wrong[0]} does not fit")
         optimizer = {name: _on_device(value) for name, value in snapshot.optimizer.items()}
         given, optimizer = refitted(given, optimizer, self._dtypes)
+        if self.slices is not None:
+            optimizer = self.slices.adopt(optimizer, held)
         return self._adopt(snapshot.step, snapshot.cursor, dict(snapshot.counters), given, optimizer)
 
     def _adopt(self, step: Step, cursor: Cursor, counters: dict[str, float], parameters: Tree, optimizer: Tree) -> int:
@@ -125,6 +139,8 @@ class Replica:
         """Drop the state and what was prepared."""
         self.state = None
         self.prepared.clear()
+        if self.slices is not None:
+            self.slices.forget()
 
     def sizes(self) -> StateSizes:
         """How large every tensor of the present state is."""
@@ -132,7 +148,7 @@ class Replica:
         parameters = self.frozen | state.parameters
         return StateSizes(
             {name: value.nbytes for name, value in parameters.items()},
-            {name: value.nbytes for name, value in state.optimizer.items()},
+            {name: value.nbytes for name, value in state.optimizer.items()} if self.slices is None else {},
         )
 
     def snapshot(self, share: Share | None = None) -> Snapshot:
@@ -140,7 +156,14 @@ class Replica:
         under CUDA)."""
         state = self._now()
         mx.eval(state.parameters, state.optimizer)  # apply only dispatches
-        everything = Snapshot(state.step, state.cursor, self.frozen | state.parameters, state.optimizer, state.counters)
+        head, parameters = (state.step, state.cursor), self.frozen | state.parameters
+        if self.slices is None:
+            everything = Snapshot(*head, parameters, state.optimizer, state.counters)
+        else:
+            wanted = self.slices.held if share is None else share.slices
+            optimizer, pieces = self.slices.pieces_of(state.optimizer, wanted)
+            mx.eval(optimizer)
+            everything = Snapshot(*head, parameters, optimizer, state.counters, pieces)
         taken = everything if share is None else share.of(everything)
         return replace(taken, parameters=_readable(taken.parameters), optimizer=_readable(taken.optimizer))
 
@@ -275,12 +298,36 @@ class Replica:
         if committed.applied:
             prepared.local.gradients = None
             self.model.update(self._hollow)
-            state.parameters, state.optimizer = self.update(
-                state.parameters, state.optimizer, prepared.gradient, committed, verdict.learning_rate, verdict.update
-            )
+            if self.slices is None:
+                state.parameters, state.optimizer = self.update(
+                    state.parameters, state.optimizer, prepared.gradient, committed, verdict.learning_rate,
+                    verdict.update,
+                )  # fmt: skip
+            else:
+                optimizer = self.slices.apply(state.parameters, state.optimizer, prepared.gradient, verdict)
+                state.parameters, state.optimizer = {}, optimizer
+                mx.async_eval(self.slices.weights)
             del prepared
             mx.async_eval(state.parameters, state.optimizer)
         state.step, state.cursor, state.counters = committed.step, cursor, dict(counters)
+
+    # ---- between two steps, when the optimizer is sharded
+
+    def lend(self, order: Order, rank: Rank) -> Array:
+        """A host vector with what this rank has for the others (see `slices`)."""
+        assert self.slices is not None
+        state = self._now()
+        return self.slices.lend(state.parameters, state.optimizer, order, rank)
+
+    def complete(self, order: Order, rank: Rank, vector: Array) -> int:
+        """Take what the others had; returns how many bytes came. All parameters are here, and the slices to keep."""
+        assert self.slices is not None
+        state = self._now()
+        state.parameters, state.optimizer, size_bytes = self.slices.complete(
+            state.parameters, state.optimizer, order, rank, vector
+        )
+        mx.eval(state.parameters, state.optimizer)
+        return size_bytes
 
 
 def _add_trees(left: Tree, right: Tree) -> Tree:

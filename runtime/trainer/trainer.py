@@ -8,10 +8,8 @@ summed gradients of the steps that others compute, puts them aside, fetches a st
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVarTuple
 
 import trio
 
@@ -35,10 +33,13 @@ from runtime.cluster.messages import (
 )
 from runtime.cluster.session import Session
 from runtime.cluster.signals import GENERATION
-from runtime.errors import Aborted, PeerLost, StaleGeneration, WorkerUnfit
+from runtime.cluster.slices import held_by
+from runtime.errors import Aborted, PeerLost, StaleGeneration
 from runtime.flow import Snapshot, StepOrder
 from runtime.ids import Cursor, Generation, Incarnation, Rank, Step
 from runtime.trainer.engine import Local, Parts
+from runtime.trainer.session_tasks import SessionTasks
+from runtime.trainer.slices import parcels_of
 from runtime.trainer.step import run_step
 
 HEARTBEAT_SECONDS = 1.0
@@ -46,8 +47,6 @@ OUTBOX = 16
 HEAL_RETRY_SECONDS = 0.1
 HEAL_SECONDS = 120.0
 """How long a newcomer asks for a state that nobody has ready, before it joins anew."""
-
-Words = TypeVarTuple("Words")
 
 
 @dataclass(frozen=True)
@@ -76,35 +75,6 @@ class _Closed:
     counters: Mapping[str, float]
 
 
-class _SessionTasks:
-    """The tasks of one session: they end together, and what ended them is no exception group.
-
-    (A group would also hold the cancellation of a trainer that is stopped at the same moment.)
-    """
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-        self.end: Finish | Refused | None = None
-        self.failure: StaleGeneration | PeerLost | WorkerUnfit | None = None
-
-    def start(self, task: Callable[[*Words], Awaitable[None]], *words: *Words) -> None:
-        """Run a task until it fails or the session ends."""
-        self._nursery.start_soon(self._run, partial(task, *words))
-
-    async def _run(self, task: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await task()
-        except (StaleGeneration, PeerLost, WorkerUnfit) as failure:
-            if not isinstance(self.failure, StaleGeneration | WorkerUnfit):  # they ask for more
-                self.failure = failure
-            self._nursery.cancel_scope.cancel()
-
-    def over(self, end: Finish | Refused) -> None:
-        """The coordinator has ended the session."""
-        self.end = end
-        self._nursery.cancel_scope.cancel()
-
-
 class Trainer:
     """`serve` one session after another; the state outlives them."""
 
@@ -120,6 +90,11 @@ class Trainer:
         self._held: dict[Step, Snapshot] = {}
         self._summed_in: dict[Step, Generation] = {}
         """Generation of the newest exchange of each step that is not applied yet."""
+        self._spread_in: tuple[Generation, Step] | None = None
+        """(generation, state) in which this worker last got what the others had for it."""
+        self._spreading: Generation | None = None
+        self._unsaved: Order | None = None
+        """An order to save a state that is not whole here yet."""
         self._applying = trio.Lock()
         self._apply_seconds = 0.0
         self._outbox, self._reports = trio.open_memory_channel[CheckpointDone | ShardWritten](OUTBOX)
@@ -145,6 +120,7 @@ class Trainer:
             pid=who.pid,
             parameters=who.parameters,
             trained_parameters=who.trained_parameters,
+            slices=engine.slices,
         )
 
     def report(self, done: CheckpointDone | ShardWritten) -> None:
@@ -159,9 +135,9 @@ class Trainer:
         """
         self._todo.clear()
         self._closed.clear()
-        self._order, self._healed = None, None
+        self._order, self._healed, self._spread_in, self._unsaved = None, None, None, None
         async with trio.open_nursery() as nursery:
-            tasks = _SessionTasks(nursery)
+            tasks = SessionTasks(nursery)
             tasks.start(self._listen, session)
             tasks.start(self._heartbeat, session)
             tasks.start(self._pass_on, session)
@@ -197,6 +173,8 @@ class Trainer:
         match message:
             case Heal():
                 return False
+            case Order(generation=generation) if self._spreading is not None:
+                return generation > self._spreading  # another order of its own needs the same
             case Order(state=state) if self._order is not None and isinstance(self._order.work, StepWork):
                 return state < self._order.work.order.step
             case _:
@@ -212,7 +190,7 @@ class Trainer:
         async for done in self._reports:
             await session.say(done)
 
-    async def _work(self, session: Session, tasks: _SessionTasks) -> None:
+    async def _work(self, session: Session, tasks: SessionTasks) -> None:
         while True:
             while not self._todo:
                 self._arrived = trio.Event()
@@ -237,14 +215,19 @@ class Trainer:
         self._order = order
         if order.verdict is not None:
             self._closed[order.state] = _Closed(order.verdict, order.cursor, order.counters)
-        await self._catch_up()
+        await self._arrive(order)
         await self._hold(order)
         if order.save is not None and rank in order.save.writers and engine.holds == order.state:
-            await self.parts.writer.write(engine, order)
+            self._unsaved = order
+        if not order.holders:
+            await self._save()
         await self.parts.exchange.set_members(order.generation, order.members)
         with trio.CancelScope() as self._scope:
             if any(self._supersedes(message) for message in self._todo):
                 return
+            if order.holders and not await self._spread(order, session):
+                return
+            await self._save()
             match order.work:
                 case StepWork(order=step):
                     await self._step(step, session)
@@ -254,6 +237,55 @@ class Trainer:
                 case _:
                     self._local = None
                     self.parts.pulse.enter(order.state, "idle")
+
+    async def _arrive(self, order: Order) -> None:
+        """Be at the order's state. Whoever holds nothing of a sharded state can be there at once."""
+        engine, known = self.parts.engine, held_by(self.identity.rank, order.holders)
+        try:
+            await self._catch_up()
+        except StaleGeneration:
+            if not order.holders or known:
+                raise
+        if order.holders and engine.holds != order.state:
+            if known:
+                raise StaleGeneration(f"slices of the state after step {order.state} are expected here")
+            self._forget()
+            engine.assume(order)
+        if not set(known) <= set(engine.slices):
+            raise StaleGeneration(f"slices of the state after step {order.state} are expected here, and were never had")
+
+    async def _spread(self, order: Order, session: Session) -> bool:
+        """Between steps of a sharded run, once in a generation: the others' parameters, and the slices to keep.
+
+        Whether all of it is here; if not, the coordinator knows."""
+        place, engine, pulse = (order.generation, order.state), self.parts.engine, self.parts.pulse
+        if self._spread_in == place:
+            return True
+        started, had = trio.current_time(), engine.slices
+        pulse.enter(order.state, "spread")
+        self._spreading = order.generation
+        try:
+            vector = await self.parts.exchange.spread(order, await engine.lend(order))
+            size_bytes = await engine.complete(order, vector)
+        except Aborted:
+            return False
+        except PeerLost as lost:
+            peer = getattr(lost, "rank", -1)
+            await session.say(ExchangeFailed(order.generation, Step(order.state + 1), peer, str(lost)))
+            return False
+        finally:
+            self._spreading = None
+        self._spread_in = place
+        if engine.slices and not had:
+            sources = tuple(sorted({parcel.sender for parcel in parcels_of(order)}))
+            await session.say(Holding(order.state, trio.current_time() - started, size_bytes, sources))
+        return True
+
+    async def _save(self) -> None:
+        """Queue what is to be saved of the present state, now that it is whole."""
+        order, self._unsaved = self._unsaved, None
+        if order is not None and order.state == self.parts.engine.holds:
+            await self.parts.writer.write(self.parts.engine, order)
 
     async def _step(self, order: StepOrder, session: Session) -> None:
         rank, engine = self.identity.rank, self.parts.engine

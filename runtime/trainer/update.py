@@ -25,6 +25,7 @@ class Update:
         wrap: Callable[..., Any] = mx.compile if compiled else _as_it_is
         self._square_sum = wrap(self._square_sum_of)
         self._apply = wrap(self._apply_to)
+        self._apply_pieces = wrap(self._apply_to_pieces)
         self.flatten = wrap(self.layout.flatten)
 
     def initial(self, parameters: Tree) -> Tree:
@@ -49,11 +50,21 @@ class Update:
 
         `committed.grad_norm` is the norm of the mean gradient per token.
         """
+        result: tuple[Tree, Tree] = self._apply(parameters, state, gradient, *self._numbers(committed, rate, update))
+        return result
+
+    def of_pieces(
+        self, pieces: Tree, state: Tree, gradients: Tree, committed: CommittedStep, rate: float, update: int
+    ) -> tuple[Tree, Tree]:
+        """The same for pieces of parameters and their gradients, by the pieces' names."""
+        numbers = self._numbers(committed, rate, update)
+        result: tuple[Tree, Tree] = self._apply_pieces(pieces, state, gradients, *numbers)
+        return result
+
+    def _numbers(self, committed: CommittedStep, rate: float, update: int) -> tuple[mx.array, mx.array, mx.array]:
         limits = (self.max_grad_norm, committed.clip_norm)
         scale = min(clip_scale(committed.grad_norm, limit) for limit in limits) / committed.tokens
-        numbers = mx.array(scale, mx.float32), mx.array(rate, mx.float32), mx.array(update, mx.float32)
-        result: tuple[Tree, Tree] = self._apply(parameters, state, gradient, *numbers)
-        return result
+        return mx.array(scale, mx.float32), mx.array(rate, mx.float32), mx.array(update, mx.float32)
 
     def _tree(self, gradient: Tree | mx.array) -> Tree:
         return self.layout.unflatten(gradient) if isinstance(gradient, mx.array) else gradient
@@ -70,7 +81,12 @@ class Update:
         rate: mx.array,
         update: mx.array,
     ) -> tuple[Tree, Tree]:
-        gradients = {name: value * scale for name, value in self._tree(gradient).items()}
+        return self._apply_to_pieces(parameters, state, self._tree(gradient), scale, rate, update)
+
+    def _apply_to_pieces(
+        self, parameters: Tree, state: Tree, gradients: Tree, scale: mx.array, rate: mx.array, update: mx.array
+    ) -> tuple[Tree, Tree]:
+        gradients = {name: value * scale for name, value in gradients.items()}
         return self.optimizer.update(parameters, gradients, state, lr=rate, step=update)
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.virtual.history import history_of
+from tests.virtual.history import history_of, sharded_history_of
 from tests.virtual.ledger import Violation
 from tests.virtual.run import play
 
@@ -18,14 +18,16 @@ def main() -> int:
     parser.add_argument("first", type=int, nargs="?", default=0)
     parser.add_argument("count", type=int, nargs="?", default=300)
     parser.add_argument("--journal", action="store_true", help="print each run's journal")
+    parser.add_argument("--sharded", action="store_true", help="with a sharded optimizer")
     parser.add_argument("--stop", action="store_true", help="stop at the first seed that breaks an invariant")
     args = parser.parse_args()
+    told = sharded_history_of if args.sharded else history_of
     struck: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     commits, rollbacks, failures, began = 0, 0, [], time.perf_counter()
     for seed in range(args.first, args.first + args.count):
         try:
-            report = play(history_of(seed))
+            report = play(told(seed))
         except Violation as broken:
             failures.append(seed)
             words = str(broken)
@@ -37,7 +39,7 @@ def main() -> int:
         outcomes[report.outcome] += 1
         commits, rollbacks = commits + report.commits, rollbacks + report.rollbacks
         if args.journal:
-            print("\n".join((history_of(seed).script(), *report.journal)))
+            print("\n".join((told(seed).script(), *report.journal)))
     seconds = time.perf_counter() - began
     print(f"{args.count} seeds in {seconds:.1f} s; {commits} commits, {rollbacks} rollbacks; outcomes {dict(outcomes)}")
     for kind, count in sorted(struck.items()):

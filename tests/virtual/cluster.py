@@ -299,7 +299,12 @@ class Cluster:
         last = len(self.ledger.chain) - 1
         for rank in self.desk.core.roster.active if self.desk is not None else ():
             worker = self.workers[rank]
-            if worker.finished and worker.engine is not None and worker.engine.state is not None:
+            if (
+                worker.finished
+                and worker.engine is not None
+                and worker.engine.state is not None
+                and worker.engine.is_whole
+            ):
                 state = worker.engine.state
                 same = (state.step, state.digest) == (last, self.ledger.chain[last].digest)
                 demand(same, f"I4 {worker.name} ends with {state}, the run with step {last}")

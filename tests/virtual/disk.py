@@ -52,7 +52,7 @@ class VirtualWriter:
     async def write(self, engine: Engine, order: Order) -> None:
         assert order.save is not None
         writers, attempt = order.save.writers, order.save.attempt
-        shares = min(len(writers), self.disk.shares)
+        shares = len(writers) if order.holders else min(len(writers), self.disk.shares)
         if writers.index(self.rank) >= shares:
             return
         snapshot = await engine.snapshot()

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 import trio
 
 from runtime.checkpoint.shares import Share, StateSizes
-from runtime.cluster.messages import Evaluated, EvaluateWork, Restore, ShardTally, Verdict
+from runtime.cluster.messages import Evaluated, EvaluateWork, Order, Restore, ShardTally, Verdict
+from runtime.cluster.slices import held_by
 from runtime.errors import CheckpointError
 from runtime.flow import Batch, Node, Snapshot, StepOrder
 from runtime.ids import Cursor, Generation, Rank, ShardId, Step
 from runtime.trainer.engine import Local, Measured
+from runtime.trainer.slices import parcels_of
 from tests.virtual.history import History
 
 SHARD_SECONDS = 0.02
@@ -105,6 +107,10 @@ class VirtualEngine:
     history: History
     state: State | None = None
     prepared: dict[Step, str] = field(default_factory=dict)
+    held: tuple[int, ...] = ()
+    """Slices of a sharded optimizer's state."""
+    is_whole: bool = True
+    """Whether it has all parameters; a sharded device has only its own right after an update."""
 
     @property
     def holds(self) -> int:
@@ -118,6 +124,10 @@ class VirtualEngine:
     def counters(self) -> Mapping[str, float]:
         return {} if self.state is None else self.state.counters
 
+    @property
+    def slices(self) -> tuple[int, ...]:
+        return () if self.state is None else self.held
+
     def has_prepared(self, step: Step) -> bool:
         return step in self.prepared
 
@@ -125,7 +135,7 @@ class VirtualEngine:
         self.prepared.pop(step, None)
 
     def forget(self) -> None:
-        self.state = None
+        self.state, self.held, self.is_whole = None, (), True
         self.prepared.clear()
 
     def drift(self) -> None:
@@ -138,8 +148,35 @@ class VirtualEngine:
         found = self.host.load(order.path) if order.path else State(Step(0), Cursor(0), {}, INITIAL)
         if found is None:
             raise CheckpointError(f"{order.path}: no such checkpoint")
+        self.held, self.is_whole = order.slices, True
         self._now_holds(replace(found, cursor=order.cursor, counters=order.counters), "restored")
         return 1
+
+    def assume(self, order: Order) -> None:
+        self.forget()
+        self.state, self.is_whole = State(order.state, order.cursor, dict(order.counters), ""), False
+
+    async def lend(self, order: Order) -> dict[int, str]:
+        await self.host.busy(0.001)
+        assert self.state is not None
+        digest = self.state.digest
+        return {parcel.slice: digest for parcel in parcels_of(order) if parcel.sender == self.host.rank}
+
+    async def complete(self, order: Order, vector: Any) -> int:
+        await self.host.busy(0.001)
+        assert self.state is not None
+        rank, mine = self.host.rank, held_by(self.host.rank, order.holders)
+        assert set(mine) <= set(self.held), "it is said to hold what it does not"
+        found = dict.fromkeys(mine, self.state.digest)
+        came = [parcel for parcel in parcels_of(order) if rank in parcel.parameters_to]
+        found |= {parcel.slice: vector[parcel.slice] for parcel in came}
+        assert len(found) == len(order.holders), "parameters are missing"
+        digests = set(found.values())
+        digest = digests.pop() if len(digests) == 1 else digest_of(sorted(found.items()))
+        self.held = tuple(sorted({*mine, *(parcel.slice for parcel in came if rank in parcel.state_to)}))
+        self.is_whole = True
+        self._now_holds(replace(self.state, digest=digest), "completed")
+        return len(came)
 
     async def adopt(self, snapshot: Snapshot) -> None:
         await self.host.busy(APPLY_SECONDS)
@@ -185,6 +222,7 @@ class VirtualEngine:
         gradient, digest = self.prepared.pop(committed.step), self._digest
         if committed.applied:
             digest = updated(digest, gradient, committed.tokens, verdict.learning_rate, verdict.update)
+        self.is_whole = not self.history.slices
         self._now_holds(State(committed.step, cursor, dict(counters), digest), "applied")
 
     async def evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
@@ -209,6 +247,7 @@ class VirtualEngine:
     @property
     def _digest(self) -> str:
         assert self.state is not None, "no state: restore or adopt one first"
+        assert self.is_whole, "parameters that are not all here were used"
         return self.state.digest
 
     def _now_holds(self, state: State, how: str) -> None:

@@ -58,6 +58,9 @@ class History:
     faults: tuple[Fault, ...] = ()
     stop_at: float = -1.0
     verify_every: int = 0
+    slices: int = 0
+    """> 0: the optimizer is sharded, in so many slices."""
+    replicas: int = 2
     speeds: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """Speeds of the ranks that are not usual: of each third of the run's steps."""
 
@@ -81,6 +84,8 @@ class History:
             evaluate_every=self.evaluate_every,
             answers=2,
             verify_every=self.verify_every,
+            slices=self.slices,
+            replicas=self.replicas,
         )
 
     def script(self) -> str:
@@ -91,7 +96,7 @@ class History:
             f"{'deterministic' if self.deterministic else 'sums by rank'}, poison {sorted(self.poison)}, "
             f"failing writes {sorted(self.failing_writes)}, shares of a state {self.shares_of_a_state}, "
             f"late {dict(self.late)}, stop at {self.stop_at}, verify every {self.verify_every}, "
-            f"speeds {dict(self.speeds)}"
+            f"speeds {dict(self.speeds)}, {self.slices} slices in {self.replicas} copies"
         )
         return "\n".join([head, f"  rates {self.rates}", *(f"  {fault}" for fault in self.faults)])
 
@@ -126,6 +131,13 @@ def history_of(seed: int) -> History:
         stop_at=random.uniform(0, 6) if random.random() < 0.08 else -1.0,
     )
     return _with_devices(history, Random(1_200_036 + seed))
+
+
+def sharded_history_of(seed: int) -> History:
+    """The same with a sharded optimizer. Nothing drifts: of the only copy of a slice nobody could tell."""
+    history, random = history_of(seed), Random(2_400_072 + seed)
+    faults = tuple(fault for fault in history.faults if fault.kind != "drift")
+    return replace(history, slices=random.choice((4, 6, 10)), replicas=random.choice((1, 2, 2, 2, 3)), faults=faults)
 
 
 def _with_devices(history: History, random: Random) -> History:

@@ -9,17 +9,18 @@ from typing import Any
 
 import trio
 
-from runtime.cluster.messages import Heal, Member
+from runtime.cluster.messages import Heal, Member, Order
 from runtime.errors import Aborted, PeerLost, StaleGeneration
 from runtime.flow import Node, Snapshot, StepOrder
 from runtime.ids import Generation, Rank, Step
+from runtime.trainer.slices import parcels_of
 from tests.virtual.engine import Part
 from tests.virtual.wire import KEEPALIVE_SECONDS, WirePlan
 
 FETCH_SECONDS = 0.2
 LOST = None
 """What stands in a mailbox for a contribution that was lost on its way."""
-Key = tuple[int, int]
+Key = tuple[int, float]
 
 
 class LinkLost(PeerLost):
@@ -59,11 +60,11 @@ class Plane:
             if at in self.peers:
                 self.peers[at].broke(source)
 
-    def send(self, source: VirtualExchange, target: str, key: Key, part: Part) -> None:
+    def send(self, source: VirtualExchange, target: str, key: Key, part: Any) -> None:
         """Carry a contribution to a peer, in its own time."""
         self.nursery.start_soon(self._carry, source, target, key, part)
 
-    async def _carry(self, source: VirtualExchange, target: str, key: Key, part: Part) -> None:
+    async def _carry(self, source: VirtualExchange, target: str, key: Key, part: Any) -> None:
         pair = frozenset((source.address, target))
         connection = self.flaps.get(pair, 0)
         await trio.sleep(self.random.choice((0.001, 0.004, 0.03)))
@@ -84,7 +85,7 @@ class VirtualExchange:
     address: str
     generation: Generation = Generation(0)
     members: dict[Rank, str] = field(default_factory=dict)
-    mailbox: dict[Key, dict[str, Part | None]] = field(default_factory=dict)
+    mailbox: dict[Key, dict[str, Any]] = field(default_factory=dict)
     offered: dict[Step, Snapshot] = field(default_factory=dict)
     news: trio.Event = field(default_factory=trio.Event)
     running: Key | None = None
@@ -94,7 +95,7 @@ class VirtualExchange:
         self.news.set()
         self.news = trio.Event()
 
-    def arrive(self, key: Key, source: str, part: Part | None) -> None:
+    def arrive(self, key: Key, source: str, part: Any) -> None:
         """A contribution, or the news that it was lost; those of an older generation are refused."""
         if key[0] >= self.generation:
             self.mailbox.setdefault(key, {})[source] = part
@@ -122,22 +123,36 @@ class VirtualExchange:
             if mine and rank != self.rank:
                 self.plane.send(self, self.members[rank], key, mine[0])
         sources = {rank: self.members[rank] for rank in order.contributors if rank != self.rank}
+        return mine + await self._all(order.generation, key, sources)
+
+    async def spread(self, order: Order, lent: Any) -> Any:
+        key = (int(order.generation), order.state + 0.5)
+        parcels = [parcel for parcel in parcels_of(order) if parcel.parameters_to]
+        for rank in {rank for parcel in parcels if parcel.sender == self.rank for rank in parcel.parameters_to}:
+            self.plane.send(self, self.members[rank], key, lent)
+        senders = {parcel.sender for parcel in parcels if self.rank in parcel.parameters_to}
+        found: dict[int, str] = {}
+        for part in await self._all(order.generation, key, {rank: self.members[rank] for rank in senders}):
+            found |= part
+        return found
+
+    async def _all(self, generation: Generation, key: Key, sources: Mapping[Rank, str]) -> list[Any]:
         self.running = key
         try:
             while True:
-                found = self._gathered(order, key, sources)
+                found = self._gathered(generation, key, sources)
                 if found is not None:
                     await trio.lowlevel.checkpoint()
-                    return mine + found
+                    return found
                 await self.news.wait()
         finally:
             self.running = None
 
-    def _gathered(self, order: StepOrder, key: Key, sources: Mapping[Rank, str]) -> list[Part] | None:
-        if order.generation != self.generation:
-            raise Aborted(f"generation {order.generation} is over")
+    def _gathered(self, generation: Generation, key: Key, sources: Mapping[Rank, str]) -> list[Any] | None:
+        if generation != self.generation:
+            raise Aborted(f"generation {generation} is over")
         box = self.mailbox.get(key, {})
-        found: list[Part] = []
+        found: list[Any] = []
         for rank, address in sources.items():
             part = box.get(address, LOST)
             if part is not LOST:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from runtime.app.writer_desk import shares_of
 from runtime.checkpoint import draft
 from runtime.checkpoint.manifest import Provenance
 from runtime.checkpoint.reader import load, verify
 from runtime.checkpoint.shares import share_out
+from runtime.cluster.messages import Save
+from runtime.cluster.slices import held_by
 from runtime.flow import Snapshot
 from runtime.ids import Generation, Rank
+from tests.unit.trainer.sharded_world import ShardedWorld
 from tests.unit.trainer.world import World, bits
 
 LEGS = (4, 3, 1, 2)
@@ -56,6 +61,53 @@ def in_legs(root: Path, *, deterministic: bool) -> tuple[list[float], World]:
         losses += [world.step(step).committed.loss_sum for step in range(first, first + STEPS_OF_A_LEG)]
         folder = save(world, root, generation=leg + 1)
     return losses, world
+
+
+def save_sharded(world: ShardedWorld, root: Path, generation: int) -> Path:
+    """Every rank writes the slices that it answers for and some of the parameters; the first one seals."""
+    order = world.boundary(world.holders, range(world.ranks))
+    attempt, writers = f"{generation}-1", tuple(map(Rank, range(world.ranks)))
+    shares = shares_of(world.replicas[0].sizes(), replace(order, save=Save(attempt, writers)))
+    files = [
+        draft.write_share(replica.snapshot(share), root, attempt, index)
+        for index, (replica, share) in enumerate(zip(world.replicas, shares, strict=True))
+    ]
+    state = world.replicas[0].snapshot()
+    provenance = Provenance("legs", "llama", "", "adamw", Generation(generation), writers)
+    about = draft.Inscription(state.step, state.cursor, state.counters, {}, provenance)
+    draft.seal(root, attempt, about, tuple(file for entries in files for file in entries))
+    verify(root / f"step-{state.step:08d}")
+    return root / f"step-{state.step:08d}"
+
+
+def resumed_sharded(folder: Path, ranks: int, copies: int) -> ShardedWorld:
+    """A sharded world whose replicas have loaded their slices of the checkpoint."""
+    world = ShardedWorld(ranks=ranks, copies=copies, deterministic=True)
+    for rank, replica in enumerate(world.replicas):
+        state = load(folder)
+        replica.adopt(state, held_by(Rank(rank), world.holders))
+    world.cursor, world.counters = state.cursor, state.counters
+    return world
+
+
+def test_sharded_then_not_then_sharded_otherwise_learns_bit_by_bit_what_one_worker_learns(tmp_path: Path) -> None:
+    alone = World(deterministic=True)
+    for step in range(1, 9):
+        alone.step(step)
+    first = ShardedWorld(ranks=4, copies=2, deterministic=True)
+    for step in (1, 2):
+        first.step(step)
+    second = resumed(save_sharded(first, tmp_path, 1), 2, deterministic=True)
+    for step in (3, 4):
+        second.step(step)
+    third = resumed_sharded(save(second, tmp_path, 2), 3, 1)
+    for step in (5, 6):
+        third.step(step)
+    fourth = resumed_sharded(save_sharded(third, tmp_path, 3), 2, 2)
+    for step in (7, 8):
+        fourth.step(step)
+    assert bits(fourth.parameters(1)) == bits(alone.parameters())
+    assert bits(fourth.optimizer()) == bits(alone.replicas[0].snapshot().optimizer)
 
 
 @pytest.mark.parametrize("deterministic", [True, False])

@@ -7,13 +7,16 @@ from collections import Counter
 import pytest
 
 from tests.support.protocol_mutations import MUTATIONS, Mutation, mutant
-from tests.virtual.history import FAULT_KINDS, History, history_of
+from tests.virtual.history import FAULT_KINDS, Fault, History, history_of, sharded_history_of
 from tests.virtual.ledger import Violation
 from tests.virtual.run import play
 
 SEEDS = 300
 BLOCK = 50
 MOST_SEEDS_FOR_A_MUTATION = 150
+SHARDED_SEEDS = 8
+SLOW = dict.fromkeys(range(3), (0.05, 0.05, 0.05))
+"""Steps that last long enough for a dead worker to come back before the next one dies."""
 
 
 @pytest.mark.long
@@ -28,6 +31,26 @@ def test_no_history_breaks_an_invariant(first: int) -> None:
             failures[seed] = str(broken)
     assert failures == {}
     assert sum(struck.values()) > BLOCK
+
+
+@pytest.mark.long
+def test_no_history_of_a_sharded_run_breaks_an_invariant() -> None:
+    assert all(play(sharded_history_of(seed)).commits > 0 for seed in range(SHARDED_SEEDS))
+
+
+def test_a_sharded_run_that_loses_each_worker_once_rolls_nothing_back() -> None:
+    deaths = tuple(Fault("kill worker in phase", rank=rank, phase="feed", step=4 + 5 * rank) for rank in range(3))
+    history = History(seed=5, workers=3, shards=6, batch=12, steps=20, slices=6, faults=deaths, speeds=SLOW)
+    report = play(history)
+    assert (report.outcome, report.commits, report.rollbacks) == ("done", 20, 0)
+    assert report.struck["kill worker in phase"] == 3
+
+
+def test_the_only_copy_of_a_slice_takes_the_run_back() -> None:
+    death = Fault("kill worker in phase", rank=1, phase="feed", step=4)
+    history = History(seed=5, workers=3, shards=6, batch=12, steps=9, slices=6, replicas=1, faults=(death,))
+    report = play(history)
+    assert (report.outcome, report.rollbacks) == ("done", 1)
 
 
 def test_the_seeds_of_ci_contain_every_kind_of_fault() -> None:

@@ -21,7 +21,7 @@ def test_a_header_is_sixty_four_bytes_and_comes_back_as_it_was() -> None:
     assert len(packed) == HEADER_BYTES
     assert Header.unpack(packed + b"payload") == (HEADER, 5)
     assert HEADER.payload_bytes == 18
-    assert HEADER.key == (3, 2**40)
+    assert HEADER.key == (3, 2 * 2**40 + 1)
 
 
 @pytest.mark.parametrize("place", [0, 4, 5])

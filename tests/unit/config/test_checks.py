@@ -12,6 +12,7 @@ from runtime.config.checks import RULES
 from runtime.config.fields import all_keys, all_tables
 from runtime.config.places import Finding, dotted
 from runtime.config.schema import Config
+from runtime.optim.optimizer import RULES as OPTIMIZERS
 
 FIRST: dict[str, Any] = {"path": "a.jsonl"}
 
@@ -205,6 +206,15 @@ def test_copies_of_a_slice_live_on_different_workers() -> None:
     assert refused_at(rule, parallel={**three, "shard_optimizer": True}) == "parallel.replicas"
     assert passes(rule, parallel=three)
     assert passes(rule, parallel={"workers": 4, "replicas": 4, "shard_optimizer": True})
+
+
+def test_only_elementwise_optimizers_are_cut_into_slices() -> None:
+    rule = checks.sliced_state_is_elementwise
+    for name, update in OPTIMIZERS.items():
+        tables = {"optim": {"name": name}, "parallel": {"shard_optimizer": True, "workers": 4}}
+        assert passes(rule, **tables) == update.elementwise
+        assert update.elementwise or refused_at(rule, **tables) == "parallel.shard_optimizer"
+    assert passes(rule, optim={"name": "muon"})
 
 
 def test_a_run_can_begin_with_the_workers_that_it_has() -> None:
