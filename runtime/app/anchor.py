@@ -6,7 +6,6 @@ from pathlib import Path
 
 from runtime.config.schema import Config
 
-
 _NO_PATHS = ("", "auto", "bytes")
 """What stands where a path could and means something else, whatever lies beside the configuration."""
 

@@ -18,7 +18,7 @@ from runtime.actors.process import Source
 from runtime.actors.ref import Address
 from runtime.app.reports import as_event
 from runtime.app.words import COORDINATOR, FINISHED, JOURNALED, POINT, POSITION, SERVE, SERVING, STOP_RUN
-from runtime.cluster.detector import HangDetector
+from runtime.cluster.detector import LOADING, HangDetector
 from runtime.errors import ActorError
 from runtime.events import from_json
 from runtime.events.bus import EventBus, keep_synced
@@ -157,6 +157,8 @@ class _WorkerHooks(FrameHooks):
         self._root, self._rank = root, Rank(rank)
 
     def hello(self, source: Source, frame: Hello) -> None:
+        # from here on it is watched: one that is stopped before its first beat would be waited for, for ever
+        self._root.detector.beat(self._rank, source.incarnation, 0, LOADING, trio.current_time())
         self._root.contact(to=self._root.worker_address(self._rank))
 
     def beat(self, source: Source, frame: Beat) -> None:

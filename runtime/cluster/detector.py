@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from runtime.ids import Incarnation, Rank
 
 OWN_WORK = frozenset({"feed", "compute", "apply"})
-PATIENT = frozenset({"load", "restore", "evaluate"})
+LOADING = "load"
+"""What a process does until it has said anything else."""
+PATIENT = frozenset({LOADING, "restore", "evaluate"})
 """Phases that are long by nature, and in which an import may keep the interpreter from beating."""
 PATIENCE = 10.0
 LAG_SECONDS = 5.0

@@ -134,12 +134,13 @@ class Headroom:
 
 
 def half_a_row(batch: Batch) -> Batch:
-    """The first half of one row of the largest micro-batch: if this does not fit, nothing will."""
+    """The first half of one row of the largest micro-batch, and nothing of any other shard: if this does not fit,
+    nothing will."""
     largest = max(batch.micros, key=lambda micro: np.size(micro.tokens_BT))
     tokens = largest.tokens_BT.shape[1] // 2 + 1
-    return replace(
-        batch, micros=(Micro(largest.shards[:1], largest.tokens_BT[:1, :tokens], largest.mask_BT[:1, :tokens]),)
-    )
+    shards = largest.shards[:1]
+    micro = Micro(shards, largest.tokens_BT[:1, :tokens], largest.mask_BT[:1, :tokens])
+    return replace(batch, shards=shards, micros=(micro,))
 
 
 def _positions(batch: Batch) -> int:

@@ -143,6 +143,15 @@ async def test_the_first_failure_that_no_restart_cures_is_remembered(root: Root)
     assert [type(event) for _, event in told(root)] == [facts.ActorStarting, facts.ActorExited, facts.ActorExited]
 
 
+async def test_a_worker_that_never_beats_after_its_hello_is_found_hung(root: Root) -> None:
+    root.worker_hooks(1).hello(worker_process(1), Hello(51))
+    now = trio.current_time()
+    found = []
+    for seconds in range(0, 1000, 4):  # the detector trusts itself only when it looks often
+        found += root.detector.judge(now + seconds)
+    assert [(hung.rank, hung.incarnation, hung.phase) for hung in found] == [(1, FIRST, "load")]
+
+
 async def test_the_end_of_a_workers_process_says_what_it_was_doing(root: Root) -> None:
     process = worker_process(1)
     root.worker_hooks(1).beat(process, Beat(7, "exchange"))

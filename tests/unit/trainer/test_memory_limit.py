@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -98,8 +99,10 @@ def test_the_gradient_of_a_cut_batch_is_that_of_the_whole_one_up_to_rounding(det
 
 def test_half_a_row_is_the_least_that_can_be_tried() -> None:
     whole = batch_of()
-    (micro,) = half_a_row(whole).micros
+    half = half_a_row(whole)
+    (micro,) = half.micros
     assert len(micro.shards) == 1
+    assert half.shards == micro.shards
     assert micro.tokens_BT.shape == micro.mask_BT.shape
     assert micro.tokens_BT.shape[1] == max(each.tokens_BT.shape[1] for each in whole.micros) // 2 + 1
 
@@ -164,12 +167,13 @@ async def test_the_halving_is_said_once_and_kept() -> None:
             await fitting.add_gradients(Local(Step(2)), world.batch(world.order(2), 0))
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
 async def test_below_a_limit_the_first_batch_is_tried_on_half_a_row_and_every_batch_is_measured(
-    small_limit: int,
+    small_limit: int, deterministic: bool
 ) -> None:
     said = list[MicroBatchHalved]()
     async with open_device_thread() as device:
-        world = await device.run(World)
+        world = await device.run(partial(World, deterministic=deterministic))
         fitting = Fitting(device, world.replicas[0], Rank(0), said.append)
         for _ in range(2):
             local = Local(Step(1))
