@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,7 +26,7 @@ def spreads(draw: st.DrawFn) -> Spread:
     cuts = sorted(draw(st.sets(st.integers(0, 200), max_size=8)) | {0, 200})
     parcels = tuple(
         Parcel(draw(RANKS), start, stop, tuple(sorted(draw(st.sets(RANKS)))))
-        for start, stop in zip(cuts, cuts[1:], strict=False)
+        for start, stop in itertools.pairwise(cuts)
     )
     return Spread(Generation(1), Step(3), parcels)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def test_pieces_cover_every_element_once_and_join_to_what_was_cut(count: int) ->
     spans = [span(slices.layout.size, count, index) for index in range(count)]
     assert spans[0][0] == 0
     assert spans[-1][1] == slices.layout.size
-    assert all(left[1] == right[0] for left, right in zip(spans, spans[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(spans))
     assert max(stop - start for start, stop in spans) - min(stop - start for start, stop in spans) <= 1
     pieces = slices.cut(parameters, range(count))
     assert sum(piece.size for piece in pieces.values()) == slices.layout.size
