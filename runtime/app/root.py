@@ -57,6 +57,7 @@ class Root:
     briefing: Briefing
     detector: HangDetector
     coordinator: Address[Order] = field(default_factory=lambda: Address("run/coordinator"))
+    tracker: Address[Order] = field(default_factory=lambda: Address("run/tracker"))
     tree: Supervisor | None = None
     node: Supervisor | None = None
     fatal: Exit | None = None
@@ -128,6 +129,11 @@ class Root:
         return _WorkerHooks(self, rank)
 
     @property
+    def tracker_hooks(self) -> FrameHooks:
+        """What becomes of the tracker's frames."""
+        return _FactHooks(self)
+
+    @property
     def coordinator_hooks(self) -> FrameHooks:
         """What becomes of the coordinator's frames."""
         return _CoordinatorHooks(self)
@@ -150,6 +156,14 @@ class Root:
         if self._contact is not None:
             for address in [to] if to is not None else list(self._workers.values()):
                 _tell(address, Order(COORDINATOR, self._contact))
+
+
+class _FactHooks(FrameHooks):
+    def __init__(self, root: Root) -> None:
+        self._root = root
+
+    def fact(self, source: Source, frame: Fact) -> None:
+        self._root.publish(source, frame)
 
 
 class _WorkerHooks(FrameHooks):
@@ -207,6 +221,7 @@ class _CoordinatorHooks(FrameHooks):
     def _finished(self, body: Mapping[str, Any]) -> None:
         self._root.outcome, self._root.reason = str(body["outcome"]), str(body["reason"])
         self._root.step = int(body["step"])
+        _tell(self._root.tracker, Order(FINISHED, body))
 
 
 def _tell(address: Address[Order], order: Order) -> bool:

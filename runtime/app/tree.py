@@ -1,6 +1,6 @@
 """The supervision tree of a run, one literal. Everything that may block or crash is a process of its own.
 
-run     one_for_one    journal, watch, spares, control, coordinator (process), node
+run     one_for_one    journal, watch, spares, control, coordinator (process), node, tracker (process, where asked for)
 node    one_for_one    worker-0, worker-1, ... (processes, each with its own backoff)
 worker  rest_for_one   writer, peer, feeder, trainer            (inside each worker: `worker_tree`)
 """
@@ -26,6 +26,8 @@ from runtime.events import RunState
 from runtime.ids import Incarnation
 from runtime.supervision import Backoff, ChildSpec, Restart, Strategy, Supervisor, SupervisorSpec
 
+TRACKER_FINISH_SECONDS = 15.0
+"""How long the end of a run waits for its tracker: enough to write a file, and for a network that answers."""
 START_SECONDS = 120.0
 """A process says Hello before it loads anything large; on a busy machine the interpreter itself can take seconds."""
 
@@ -85,9 +87,27 @@ def run_tree(
                     address=root.coordinator,
                 ),
                 ChildSpec("node", node, Restart.TEMPORARY, significant=True),
+                *_tracker(root, config, run_folder),
             ),
         )
     )
+
+
+def _tracker(root: Root, config: Config, run_folder: Path) -> tuple[ChildSpec, ...]:
+    """Last, so that nobody waits for its start; temporary, so that its end is nobody's."""
+    if config.wandb.mode == "disabled":
+        return ()
+    spec = ProcessSpec(
+        launch.command(
+            "runtime.app.tracker", "--run-folder", str(run_folder), "--finish-seconds", str(TRACKER_FINISH_SECONDS)
+        ),
+        run_folder / "logs" / "tracker.log",
+        env=dict(config.cluster.env),
+        term_after_seconds=TRACKER_FINISH_SECONDS + 5.0,
+        kill_after_seconds=1.0,
+    )
+    actor = ProcessActor(spec, root.tracker_hooks)
+    return (ChildSpec("tracker", actor, Restart.TEMPORARY, start_seconds=START_SECONDS, address=root.tracker),)
 
 
 def _spares(config: Config, run_folder: Path, workers: int, attendance: Attendance) -> SpareShelf:

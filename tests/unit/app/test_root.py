@@ -225,3 +225,12 @@ async def _until_over(tree: Supervisor, root: Root) -> None:
 
 def test_a_briefing_is_json(root: Root) -> None:
     assert json.loads(json.dumps(root.briefing.order().body))["command"] == "the command"
+
+
+async def test_the_tracker_hears_how_the_run_ended_and_its_warnings_are_facts(root: Root) -> None:
+    inbox = root.tracker.open(FIRST)
+    root.coordinator_hooks.report(COORDINATOR_PROCESS, Report(FINISHED, {"outcome": "done", "reason": "", "step": 3}))
+    assert [(order.kind, order.body["outcome"]) for order in orders_in(inbox)] == [(FINISHED, "done")]
+    warned = facts.Warned("wandb", "it could not start")
+    root.tracker_hooks.fact(Source(ActorPath("run/tracker"), FIRST, 43), Fact(to_json(warned)))
+    assert told(root) == [("run/tracker", warned)]

@@ -90,3 +90,15 @@ def test_only_what_no_restart_cures_ends_the_run_at_once(tree: Supervisor, root:
     assert worker.fatal == coordinator.fatal == (FatalExit,)
     assert process_of(worker).spec.fatal_codes == {UNRECOVERABLE, CANNOT_START}
     assert process_of(coordinator).spec.fatal_codes == {UNRECOVERABLE}
+
+
+def test_a_tracker_starts_last_and_its_end_is_nobodys(root: Root, tree: Supervisor, tmp_path: Path) -> None:
+    assert "tracker" not in children(tree)
+    config = load_config(write_tiny_config(tmp_path / "tracked", extra={"wandb": {"mode": "offline"}}))
+    tracked = run_tree(root, config, tmp_path / "run", WORKERS)
+    child = tracked.spec.children[-1]
+    assert (child.id, child.restart, child.significant, child.fatal) == ("tracker", Restart.TEMPORARY, False, ())
+    assert child.address is root.tracker
+    spec = process_of(child).spec
+    assert spec.argv[:7] == launch.command("runtime.app.tracker", "--run-folder", str(tmp_path / "run"))
+    assert spec.term_after_seconds > float(spec.argv[-1])  # it gives up by itself before it is made to
