@@ -16,14 +16,13 @@ import mlx.core as mx
 
 from runtime.cluster.evaluation import Evaluation
 from runtime.cluster.messages import Answer, Evaluated
-from runtime.config.model import AdapterSettings
 from runtime.config.schema import Config
 from runtime.data.dataset import load_datasets
 from runtime.errors import UsageError
 from runtime.ids import Generation, Rank, Step
 from runtime.metrics.scoring import scores
 from runtime.models.device import DeviceKind, default_kind
-from runtime.models.load import load_model
+from runtime.models.load import load_base
 from runtime.trainer.evaluate import HeldOut
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
 
@@ -66,8 +65,8 @@ def judge(config: Config, folder: Path) -> Judgement:
     began = time.monotonic()
     if default_kind() is DeviceKind.CPU:
         mx.disable_compile()  # mlx_lm compiles pieces of its own, and a C++ compiler takes longer than they save
-    model = config.model.model_copy(update={"path": str(folder), "adapter": AdapterSettings()})  # it is all in there
-    loaded = load_model(model, config.run.seed)
+    model = config.model.model_copy(update={"path": str(folder), "quantize_bits": 0})  # it is all in there
+    loaded = load_base(model, config.run.seed)
     data = config.data
     if held_out.path:  # what would be trained on need not be there: the held-out file stands in for it
         data = data.model_copy(update={"sources": (data.sources[0].model_copy(update={"path": held_out.path}),)})
