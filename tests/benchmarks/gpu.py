@@ -91,7 +91,7 @@ def ours(config: Path, folder: Path, args: argparse.Namespace, name: str) -> str
     settings = [word for each in args.set for word in ("--set", each)]
     with RunProcess(config, folder, name=name, command=command, arguments=settings) as run:
         run.wait_for(StepCommitted, lambda event: event.step == Step(args.steps), within_seconds=GUARD_SECONDS)
-        commits = run.events(StepCommitted)[WARM_UP : args.steps]
+        commits = run.events(StepCommitted)[args.warm_up : args.steps]
         started = run.events(RunStarted)[0]
         others = {type(each.event).__name__: each.event for each in run.journal.seen}
     told = [str(others[kind]) for kind in ("MemoryMeasured", "MemoryPeaked") if kind in others]
@@ -139,7 +139,7 @@ def bare(args: argparse.Namespace) -> str:
         began = time.perf_counter()
         mx.eval(step(x_BS, y_BS), state)
         seconds.append(time.perf_counter() - began)
-    median = statistics.median(seconds[WARM_UP:])
+    median = statistics.median(seconds[args.warm_up :])
     return (
         f"bare loop:       {args.rows * args.tokens / median:,.0f} tokens/s, {median * 1e3:.1f} ms a step; "
         f"peak {mx.get_peak_memory() / 1e9:.1f} GB"
@@ -154,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=1024, help="predicted positions of a row")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, help="steps that do not count")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--max-grad-norm", type=float, default=1.0)
