@@ -86,7 +86,12 @@ class Equipment:
             config.data.window if config.data.batching == "bucket" else 1,
             total,
         )
-        shaping = Shaping(config.train.micro_batch_size, config.data.pad_multiple, config.run.deterministic)
+        shaping = Shaping(
+            config.train.micro_batch_size,
+            config.data.pad_multiple,
+            config.run.deterministic,
+            config.data.tokens_per_batch,
+        )
         return Feeder(train, plan, shaping, prefetch=config.data.prefetch)
 
 

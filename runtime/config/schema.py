@@ -37,3 +37,9 @@ class Config(Table):
     cluster: ClusterSettings = ClusterSettings()
     console: ConsoleSettings = ConsoleSettings()
     serve: ServeSettings = ServeSettings()
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of data.max_length tokens that go through the model at once, at most."""
+        tokens = self.data.tokens_per_batch
+        return max(1, tokens // self.data.max_length) if tokens else self.train.micro_batch_size

@@ -36,7 +36,6 @@ def _only(what: str, *values: Any) -> Unbuilt:
 UNBUILT: Mapping[str, Unbuilt] = {
     "data.streaming": _only("streaming data", False),
     "data.batching": _only("packing samples into rows", "bucket", "pad"),
-    "data.tokens_per_batch": _only("batching by number of tokens", 0),
     "train.grad_checkpoint": _only("recomputing activations", "none"),
     "parallel.pipeline": _only("pipeline parallelism", 1),
     "parallel.schedule": _only("choosing a pipeline schedule", "auto"),

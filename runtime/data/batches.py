@@ -6,7 +6,7 @@ Letters: B rows, T tokens. A row of T tokens gives the model T - 1 positions, so
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +22,18 @@ class Shaping:
     """How rows become micro-batches."""
 
     micro_batch_size: int
-    """Rows at once, at most."""
+    """Rows at once, at most; without a meaning where there is a budget of tokens."""
     pad_multiple: int
     deterministic: bool = False
     """True: one shape for the whole global batch, and no micro-batch holds rows of two shards."""
+    tokens_per_batch: int = 0
+    """> 0: as many rows at once as have this many positions, padding included; one row where it alone has more."""
+
+    def rows_at_once(self, tokens: int) -> int:
+        """Rows of this many tokens that go through the model at once, at most."""
+        if not self.tokens_per_batch:
+            return self.micro_batch_size
+        return max(1, self.tokens_per_batch // (tokens - 1))
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,20 @@ def make_micros(
     rows.sort(key=lambda row: dataset.lengths[row[0]])
     if not rows:
         return (_micro(dataset, [], min(shards, default=ShardId(0)), 1, padded_tokens(1, shaping.pad_multiple)),)
-    chunks = [rows[at : at + shaping.micro_batch_size] for at in range(0, len(rows), shaping.micro_batch_size)]
-    return tuple(_merged(dataset, chunk, shaping) for chunk in chunks)
+    return tuple(_merged(dataset, chunk, shaping) for chunk in _chunks(dataset, rows, shaping))
+
+
+def _chunks(
+    dataset: TokenDataset, rows: list[tuple[int, ShardId]], shaping: Shaping
+) -> Iterator[list[tuple[int, ShardId]]]:
+    """The rows, shorter ones first, in pieces of as many as may go through the model at once."""
+    start = 0
+    for end, (sample, _) in enumerate(rows):
+        tokens = padded_tokens(int(dataset.lengths[sample]), shaping.pad_multiple)
+        if end - start >= shaping.rows_at_once(tokens):
+            yield rows[start:end]
+            start = end
+    yield rows[start:]
 
 
 def _shard_alone(
@@ -73,9 +93,9 @@ def _shard_alone(
     shaping: Shaping,
 ) -> list[Micro]:
     """One shard in micro-batches of the global batch's one shape."""
-    pieces = math.ceil(shape.rows_per_shard / shaping.micro_batch_size)
-    rows_at_once = math.ceil(shape.rows_per_shard / pieces)
     tokens = padded_tokens(shape.longest, shaping.pad_multiple)
+    pieces = math.ceil(shape.rows_per_shard / shaping.rows_at_once(tokens))
+    rows_at_once = math.ceil(shape.rows_per_shard / pieces)
     rows = [(int(sample), shard) for sample in samples]
     return [
         _micro(dataset, rows[piece * rows_at_once : (piece + 1) * rows_at_once], shard, rows_at_once, tokens)
@@ -85,9 +105,10 @@ def _shard_alone(
 
 def _merged(dataset: TokenDataset, rows: list[tuple[int, ShardId]], shaping: Shaping) -> Micro:
     """Rows of several shards; their number is padded to a power of two, so that few shapes are ever compiled."""
-    count = min(shaping.micro_batch_size, 1 << (len(rows) - 1).bit_length())
     longest = max(int(dataset.lengths[sample]) for sample, _ in rows)
-    return _micro(dataset, rows, rows[-1][1], count, padded_tokens(longest, shaping.pad_multiple))
+    tokens = padded_tokens(longest, shaping.pad_multiple)
+    count = min(shaping.rows_at_once(tokens), 1 << (len(rows) - 1).bit_length())
+    return _micro(dataset, rows, rows[-1][1], count, tokens)
 
 
 def _micro(

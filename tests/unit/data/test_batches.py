@@ -125,3 +125,29 @@ def test_fewer_evaluation_batches_are_spread_over_all_lengths(ragged: TokenDatas
 
 def test_no_held_out_data_is_no_batch() -> None:
     assert eval_micros(TokenDataset.of([]), 0, 1, Shaping(8, 16)) == ()
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("budget", [16, 96, 200, 10_000])
+def test_a_budget_of_tokens_bounds_the_positions_of_every_micro_batch(
+    ragged: TokenDataset, budget: int, deterministic: bool
+) -> None:
+    micros = make_micros(ragged, SHARDS, SHAPE, Shaping(1, 16, deterministic, budget))
+    assert samples_in(micros) == list(range(10))
+    for micro in micros:
+        rows, tokens = micro.tokens_BT.shape
+        assert rows == 1 or rows * (tokens - 1) <= budget
+
+
+def test_shorter_rows_go_through_the_model_in_greater_numbers() -> None:
+    dataset = samples_of([5] * 8 + [65] * 8)
+    micros = make_micros(dataset, {ShardId(0): range(16)}, SHAPE, Shaping(1, 16, tokens_per_batch=128))
+    assert [micro.tokens_BT.shape for micro in micros] == [(8, 17), *[(2, 65)] * 4]
+
+
+def test_batches_by_tokens_hold_the_same_targets_as_batches_by_rows(ragged: TokenDataset) -> None:
+    shards = {ShardId(0): range(203)}
+    by_rows = make_micros(ragged, shards, SHAPE, Shaping(8, 16))
+    by_tokens = make_micros(ragged, shards, SHAPE, Shaping(8, 16, tokens_per_batch=512))
+    assert sum(micro.mask_BT.sum() for micro in by_rows) == sum(micro.mask_BT.sum() for micro in by_tokens)
+    assert len({micro.tokens_BT.shape for micro in by_tokens}) <= 12
