@@ -81,7 +81,7 @@ def make(
         workers=workers,
         replicas=replicas,
         micro_batches=micro_batches(config, replicas),
-        rows=config.train.micro_batch_size,
+        rows=config.rows_at_once,
         positions=config.data.max_length,
         devices=tuple(_device(config, blueprint, stage, stages, replicas, pipeline) for stage in range(stages)),
         pipeline=pipeline,
@@ -101,7 +101,7 @@ def _device(
     tensors: list[Tensor] = [tensor for layer in layers for tensor in layer]
     is_last = stage == stages - 1
     tensors += [*(blueprint.before if stage == 0 else ()), *(blueprint.behind if is_last else ())]
-    batch = Batch(config.train.micro_batch_size, config.data.max_length)
+    batch = Batch(config.rows_at_once, config.data.max_length)
     activations = footprint(layers, blueprint, batch, config.train.grad_checkpoint, has_head=is_last)
     sharding = Sharding(replicas, config.parallel.shard_optimizer, config.parallel.replicas)
     return DevicePlan(

@@ -17,7 +17,7 @@ from runtime.plan.memory import Sharding, held
 
 def model_costs(config: Config, blueprint: Blueprint, sharding: Sharding, roofline: Roofline = LAPTOP) -> ModelCosts:
     """Modelled costs of every piece of the model for one micro-batch of the longest rows."""
-    batch = Batch(config.train.micro_batch_size, config.data.max_length)
+    batch = Batch(config.rows_at_once, config.data.max_length)
 
     def cost(tensors: Sequence[Tensor], activation_bytes: int, *, attends: bool, reaches_input: bool = True) -> Cost:
         work = Work(
@@ -45,7 +45,7 @@ def model_costs(config: Config, blueprint: Blueprint, sharding: Sharding, roofli
 
 def micro_batches(config: Config, replicas: int) -> int:
     """Micro-batches of one step in each pipeline, when `replicas` pipelines share the global batch."""
-    return math.ceil(math.ceil(config.train.global_batch_size / replicas) / config.train.micro_batch_size)
+    return math.ceil(math.ceil(config.train.global_batch_size / replicas) / config.rows_at_once)
 
 
 def chosen(
@@ -66,7 +66,7 @@ def chosen(
     stages, settings = config.parallel.pipeline, config.parallel
     replicas = max(1, workers // stages)
     costs = model_costs(config, blueprint, Sharding(replicas, settings.shard_optimizer, settings.replicas))
-    batch = Batch(config.train.micro_batch_size, config.data.max_length)
+    batch = Batch(config.rows_at_once, config.data.max_length)
     again = footprint(blueprint.layers, blueprint, batch, config.train.grad_checkpoint, has_head=False).once_bytes
     if calibration is not None:
         costs = measured(costs, calibration)
