@@ -19,9 +19,6 @@ from typing import Any
 from runtime.config.model import ModelSettings
 from runtime.errors import ModelError
 
-GROUP_SIZE = 64
-"""Weights that share a scale and an offset when the base is quantised."""
-
 
 @dataclass(frozen=True)
 class Tensor:
@@ -90,16 +87,20 @@ def draw(settings: ModelSettings) -> Blueprint:
 
     Raises ModelError for whatever is missing, unknown or broken.
     """
+    from runtime.models.adapter import attach
     from runtime.models.device import DeviceKind, default_kind
     from runtime.models.load import resolve_dtype
+    from runtime.models.quantized import quantize
 
     model, config = _hollow(settings)
     import mlx.core as mx
 
-    parameters_in = getattr(mx, resolve_dtype(settings.dtype))
+    dtype = resolve_dtype(settings.dtype)
+    parameters_in = getattr(mx, dtype)
     model.set_dtype(parameters_in)
-    _quantize(model, config, settings.quantize_bits)
-    _adapt(model, settings)
+    if settings.quantize_bits:
+        config = quantize(model, config, settings.quantize_bits)
+    attach(model, settings.adapter, seed=0, dtype=dtype)
     on_cpu = default_kind() is DeviceKind.CPU  # where 16 bit are for storage alone
     return describe(model, config, mx.float32.size if on_cpu else parameters_in.size)
 
@@ -150,29 +151,6 @@ def _hollow(settings: ModelSettings) -> tuple[Any, dict[str, Any]]:
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, ZeroDivisionError) as error:
         name = settings.scratch.architecture
         raise ModelError(f"model.scratch: {name} cannot be built from these sizes: {error}") from error
-
-
-def _quantize(model: Any, config: dict[str, Any], bits: int) -> None:
-    from mlx_lm.utils import quantize_model
-
-    if bits and not config.get("quantization"):
-        quantize_model(model, config, GROUP_SIZE, bits)
-
-
-def _adapt(model: Any, settings: ModelSettings) -> None:
-    from mlx_lm.tuner.utils import linear_to_lora_layers
-
-    adapter = settings.adapter
-    if adapter.type == "full":
-        return
-    model.freeze()
-    blocks = len(model.layers) if adapter.layers < 0 else adapter.layers
-    given = {"rank": adapter.rank, "scale": adapter.scale, "dropout": adapter.dropout}
-    keys = {"keys": list(adapter.keys)} if adapter.keys else {}
-    try:
-        linear_to_lora_layers(model, blocks, given | keys, use_dora=adapter.type == "dora")
-    except ValueError as error:
-        raise ModelError(f"model.adapter: {error}") from error
 
 
 def describe(model: Any, config: Mapping[str, Any], itemsize: int) -> Blueprint:
