@@ -163,6 +163,7 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         seed=config.run.seed,
         base_hash=loaded.base_hash,
         slice_count=slices,
+        recompute=config.train.grad_checkpoint,
     )
     held_out = HeldOut(config, datasets, loaded.tokenizer)
     return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), default_kind().value)

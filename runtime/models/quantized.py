@@ -5,7 +5,9 @@ The config.json of a quantised model says so the way mlx_lm writes it, so that a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import Any
 
 from runtime.errors import ModelError
@@ -32,7 +34,8 @@ def quantize(model: Any, config: Mapping[str, Any], bits: int) -> dict[str, Any]
         return dict(config)
     if there:
         raise ModelError(f"model.quantize_bits: the model in model.path is in {there} bits already; set it to {there}")
-    _, quantized = quantize_model(model, dict(config), GROUP_SIZE, bits)
+    with redirect_stdout(sys.stderr):  # mlx_lm says how many bits it were; stdout may be somebody's JSON
+        _, quantized = quantize_model(model, dict(config), GROUP_SIZE, bits)
     if not any(name.endswith(".scales") for name in _names(model)):
         raise ModelError(
             f"model.quantize_bits: no layer of this model has a width that is a multiple of {GROUP_SIZE}; set it to 0"

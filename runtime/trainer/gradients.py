@@ -10,6 +10,7 @@ once: what overflowed is not finite, and everything else is as if nothing had be
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 import mlx.core as mx
@@ -17,6 +18,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from runtime.trainer.cross_entropy import token_losses
 from runtime.trainer.dropout import place_dropout
+from runtime.trainer.recompute import Recompute
 
 Tree: TypeAlias = dict[str, mx.array]
 """Arrays by dotted parameter name."""
@@ -38,11 +40,13 @@ def trainable(model: Any) -> Tree:
 class GradientFunctions:
     """Compiled once per shape of micro-batch; `shapes` counts how many there were."""
 
-    def __init__(self, model: Any, *, compiled: bool, compute: mx.Dtype | None = None) -> None:
+    def __init__(self, model: Any, *, compiled: bool, compute: mx.Dtype | None = None, recompute: str = "none") -> None:
         """`model` is only traced: the parameters are arguments, and what it holds afterwards is of no meaning.
 
         `compute` is the dtype of both passes where it is not that of the parameters: they are cast when they are used.
+        `recompute` is train.grad_checkpoint.
         """
+        remembering = nullcontext if recompute == "none" else Recompute(model, recompute).installed
         rows = place_dropout(model)
         self.drops = rows is not None
         """Whether `add` needs the numbers of the rows."""
@@ -57,7 +61,9 @@ class GradientFunctions:
             model.update(tree_unflatten(list(parameters.items())))
             if rows is not None:
                 rows.numbers_B = numbers_B
-            losses_B = row_losses(model(tokens_BT[:, :-1]), tokens_BT, mask_BT)
+            with remembering():
+                logits_BSV = model(tokens_BT[:, :-1])
+            losses_B = row_losses(logits_BSV, tokens_BT, mask_BT)
             return losses_B.sum() if factor is None else losses_B.sum() * factor, losses_B
 
         both: Callable[..., Any] = mx.value_and_grad(loss)

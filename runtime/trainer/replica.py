@@ -77,11 +77,15 @@ class Replica:
     """Identity of the frozen base under an adapter, which is no part of the state; empty: there is no such base."""
     slice_count: int = 0
     """> 0: it keeps slices of the optimizer's state, out of so many."""
+    recompute: str = "none"
+    """train.grad_checkpoint."""
     state: _State | None = None
     prepared: dict[Step, _Prepared] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.functions = GradientFunctions(self.model, compiled=self.compiled, compute=self.compute)
+        self.functions = GradientFunctions(
+            self.model, compiled=self.compiled, compute=self.compute, recompute=self.recompute
+        )
         initial = trainable(self.model)
         everything = dict(tree_flatten(self.model.parameters()))
         self.elements = parameter_count(self.model)
