@@ -22,6 +22,7 @@ from runtime.errors import MailboxFull, RunError
 from runtime.events import CheckpointFailed, CheckpointWritten, to_json
 from runtime.ids import ActorPath, Incarnation, Rank
 from runtime.supervision import Exited
+from runtime.trainer.device_engine import DeviceEngine
 from runtime.trainer.device_thread import DeviceThread
 from runtime.trainer.engine import Pulse
 from runtime.trainer.trainer import Trainer
@@ -61,6 +62,7 @@ class Bench:
         self.pulse = Pulse(self._tell_pulse)
         self.peer: Peer | None = None
         self.feeder: Feeder | None = None
+        self.engine: DeviceEngine | None = None
         self.trainer: Trainer | None = None
         self.failure: RunError | None = None
         """What an actor failed with that no restart of this process can cure."""
@@ -90,6 +92,11 @@ class Bench:
         while True:
             self._tell_pulse(self.pulse.step, self.pulse.phase)
             await trio.sleep(BEAT_SECONDS)
+
+    async def tell_device(self) -> None:
+        """State what this worker's device had to hold so far."""
+        if self.engine is not None:
+            self.emit(await self.engine.measured(self.incarnation, self.equipment.planned_bytes))
 
     def _tell_pulse(self, step: int, phase: str) -> None:
         self.parent.beat(step, phase)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from runtime.app.workforce import workers_of
 from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.slices import SLICES
 from runtime.config.model import ModelSettings
@@ -19,11 +20,13 @@ from runtime.data.feeder import Feeder
 from runtime.data.mixing import mixed_order
 from runtime.data.order import Order, SampleOrder
 from runtime.data.plan import BatchPlan
-from runtime.errors import RunFolderError
+from runtime.errors import ModelError, RunFolderError
+from runtime.models import blueprint as blueprints
 from runtime.models.adapter import adapter_config
 from runtime.models.device import DeviceKind, compile_supported, default_kind
 from runtime.models.load import Loaded, load_model
 from runtime.models.tokenizer import json_bytes
+from runtime.plan.plan import make
 from runtime.trainer.evaluate import HeldOut
 from runtime.trainer.gradients import Tree, trainable
 from runtime.trainer.precision import precision_of
@@ -44,6 +47,8 @@ class Equipment:
     held_out: HeldOut
     host: str
     device: str
+    planned_bytes: int = 0
+    """What the plan says that MLX must hold on this device; 0: nothing is planned."""
 
     @property
     def summary(self) -> str:
@@ -138,6 +143,7 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         mx.disable_compile()  # mlx_lm compiles pieces of its own
     if rank == 0:
         describe(run_folder, config.model, loaded, datasets)
+    planned_bytes = _planned_bytes(config, loaded)
     loaded.model.train()
     update = Update(trainable(loaded.model), config.optim, config.train.max_grad_norm, compiled=compiled)
     shards = min(config.parallel.logical_shards, config.train.global_batch_size)
@@ -166,4 +172,18 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         recompute=config.train.grad_checkpoint,
     )
     held_out = HeldOut(config, datasets, loaded.tokenizer)
-    return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), default_kind().value)
+    kind = default_kind().value
+    return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), kind, planned_bytes)
+
+
+def _planned_bytes(config: Config, loaded: Loaded) -> int:
+    """What the plan says that MLX will hold on this worker; 0 for a pipeline, and for a model that has no plan."""
+    if config.parallel.pipeline > 1:
+        return 0
+    itemsize = precision_of(config.model.dtype, default_kind()).compute.size
+    try:
+        blueprint = blueprints.describe(loaded.model, loaded.config, itemsize)
+    except ModelError:
+        return 0
+    (device,) = make(config, blueprint, workers_of(config)).devices
+    return device.peak_bytes - device.held.exchange_bytes  # gradients meet on the host

@@ -87,6 +87,7 @@ async def _trainer(ctx: Context[None], bench: Bench) -> None:
     assert bench.peer is not None  # rest_for_one: they were ready before this actor was started
     assert bench.feeder is not None
     engine = DeviceEngine(bench.device, equipment.replica, equipment.held_out, bench.run_folder, bench.rank, bench.emit)
+    bench.engine = engine
     deterministic = equipment.config.run.deterministic
     exchange = PeerExchange(bench.peer, equipment.elements, equipment.shards, deterministic=deterministic)
     parts = Parts(engine, bench.feeder, exchange, WriterDesk(bench), bench.pulse)
@@ -121,6 +122,7 @@ async def _sessions(bench: Bench, trainer: Trainer, network: GrpcNetwork) -> Non
         else:
             if isinstance(end, Refused):
                 raise RunError(f"the coordinator refused worker {bench.rank}: {end.reason}")
+            await bench.tell_device()
             return
 
 

@@ -36,6 +36,7 @@ class WriterDesk:
         """See Writer."""
         bench, config, save = self._bench, self._bench.equipment.config, order.save
         assert save is not None
+        await bench.tell_device()
         shares = shares_of(engine.sizes(), order)
         index = save.writers.index(bench.rank)
         if index >= len(shares):

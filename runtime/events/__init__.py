@@ -12,6 +12,7 @@ from runtime.events.codec import envelope_from_json, envelope_to_json, from_json
 from runtime.events.fold import fold, fold_all
 from runtime.events.numerics import (
     DataSuspected,
+    DeviceMeasured,
     DeviceSuspected,
     GradientClipped,
     LossScaleChanged,
@@ -88,6 +89,7 @@ __all__ = [
     "EvaluationFinished",
     "SampleGenerated",
     # numerics
+    "DeviceMeasured",
     "MicroBatchHalved",
     "ReplicaDrifted",
     "WorkerRetired",

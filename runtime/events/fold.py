@@ -15,6 +15,7 @@ from runtime.events import fold_numerics, fold_supervision, fold_training
 from runtime.events.alarms import mend, raise_alarm
 from runtime.events.numerics import (
     DataSuspected,
+    DeviceMeasured,
     DeviceSuspected,
     GradientClipped,
     LossScaleChanged,
@@ -52,7 +53,7 @@ _Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fac
 """Everything but StepCommitted, which comes at every step and has its own short way."""
 
 _MOST_CHECKPOINTS = 1024
-_FREQUENT = (StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, SpareReady, UnknownEvent)
+_FREQUENT = (StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, SpareReady, DeviceMeasured, UnknownEvent)
 """Like commits, facts that come too often, or say too little, for the list of notable ones."""
 
 
@@ -90,7 +91,8 @@ def _folded(state: RunState, event: _Rest) -> RunState:
         case StepAborted() | ShardsMoved() | RolledBack() | EvaluationFinished() | SampleGenerated():
             return _training(state, event)
         case (
-            MicroBatchHalved()
+            DeviceMeasured()
+            | MicroBatchHalved()
             | ReplicaDrifted()
             | WorkerRetired()
             | GradientClipped()
@@ -137,6 +139,7 @@ def _new_session(state: RunState, event: RunStarted) -> RunState:
         members=(),
         spares=frozenset(),
         writing_step=None,
+        devices={},
         alarms={},
         marks=marks,
         training=fold_training.back_to(state.training, event.first_step - 1, cursor=event.cursor),

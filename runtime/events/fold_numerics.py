@@ -8,6 +8,7 @@ from typing import TypeAlias
 from runtime.events.alarms import raise_alarm
 from runtime.events.numerics import (
     DataSuspected,
+    DeviceMeasured,
     DeviceSuspected,
     GradientClipped,
     LossScaleChanged,
@@ -18,7 +19,8 @@ from runtime.events.numerics import (
 from runtime.events.state import Mark, RunState
 
 Fact: TypeAlias = (
-    MicroBatchHalved
+    DeviceMeasured
+    | MicroBatchHalved
     | ReplicaDrifted
     | WorkerRetired
     | GradientClipped
@@ -31,6 +33,8 @@ Fact: TypeAlias = (
 def folded(state: RunState, event: Fact) -> RunState:
     """The state after one fact of this file's subject."""
     match event:
+        case DeviceMeasured():
+            return replace(state, devices={**state.devices, event.rank: event})
         case MicroBatchHalved():
             place = f"worker {event.rank}"
             cause = f"out of memory at step {event.step}: {event.rows_before} rows at once became {event.rows}"

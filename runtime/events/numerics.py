@@ -36,6 +36,25 @@ class ReplicaDrifted:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceMeasured:
+    """What a worker's process had needed of its device up to some step; the newest one counts."""
+
+    rank: Rank
+    incarnation: Incarnation
+    step: Step
+    peak_bytes: int
+    """The most that MLX held at once."""
+    planned_bytes: int = 0
+    """What the plan had said; 0: there was none."""
+    shapes: int = 0
+    """Different shapes of micro-batches."""
+    compiled: int = 0
+    """How often gradients were compiled; 0 where nothing is."""
+    settled_step: int = 0
+    """The last step that met a new shape or compiled anything: the warm-up ended with it."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRetired:
     """A worker left the run for good, and its supervisor does not start it again; the others go on."""
 

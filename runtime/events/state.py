@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from runtime.events.chain import Chain
 from runtime.events.curve import Curve
+from runtime.events.numerics import DeviceMeasured
 from runtime.events.run import RunFinished, RunStarted
 from runtime.events.saving import CheckpointWritten
 from runtime.events.training import EvaluationFinished, SampleGenerated, StepCommitted
@@ -178,6 +179,8 @@ class RunState:
     """The step of the checkpoint that is being written."""
     checkpoints: tuple[CheckpointWritten, ...] = ()
     """On disk, oldest first."""
+    devices: Mapping[Rank, DeviceMeasured] = field(default_factory=dict)
+    """What each worker's device had to hold, in this session."""
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
     marks: Chain[Mark] = Chain(limit=256)
     notable: Chain[Envelope] = Chain(limit=512)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from runtime.events.numerics import (
     DataSuspected,
+    DeviceMeasured,
     DeviceSuspected,
     GradientClipped,
     LossScaleChanged,
@@ -67,8 +68,8 @@ Known: TypeAlias = (
     | WorkerAdded | WorkerRemoved
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
     | StepCommitted | StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
-    | MicroBatchHalved | ReplicaDrifted | WorkerRetired | GradientClipped | LossScaleChanged | DeviceSuspected
-    | DataSuspected
+    | DeviceMeasured | MicroBatchHalved | ReplicaDrifted | WorkerRetired | GradientClipped | LossScaleChanged
+    | DeviceSuspected | DataSuspected
     | CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )  # fmt: skip
 Event: TypeAlias = Known | UnknownEvent

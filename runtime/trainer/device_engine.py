@@ -11,9 +11,9 @@ from runtime.checkpoint.hashing import parameter_hash
 from runtime.checkpoint.reader import check_base_hash, load
 from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.messages import Evaluated, EvaluateWork, Order, Restore, Verdict
-from runtime.events import MicroBatchHalved
+from runtime.events import DeviceMeasured, MicroBatchHalved
 from runtime.flow import Array, Batch, Node, Snapshot
-from runtime.ids import Cursor, Generation, Rank, Step
+from runtime.ids import Cursor, Generation, Incarnation, Rank, Step
 from runtime.trainer.device_thread import DeviceThread
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.evaluate import HeldOut
@@ -131,6 +131,23 @@ class DeviceEngine:
     async def snapshot(self, share: Share | None = None) -> Snapshot:
         """See Engine."""
         return await self._thread.run(self._replica.snapshot, share)
+
+    async def measured(self, incarnation: Incarnation, planned_bytes: int) -> DeviceMeasured:
+        """What this device had to hold so far, and how many shapes it met."""
+        return await self._thread.run(self._measured, incarnation, planned_bytes)
+
+    def _measured(self, incarnation: Incarnation, planned_bytes: int) -> DeviceMeasured:
+        functions, rank = self._replica.functions, self._rank
+        return DeviceMeasured(
+            rank,
+            incarnation,
+            Step(max(0, self.holds)),
+            self._fitting.peak_bytes,
+            planned_bytes,
+            len(functions.shapes),
+            functions.traced,
+            self._replica.settled_step,
+        )
 
     async def parameter_hash(self) -> str:
         """See Engine."""

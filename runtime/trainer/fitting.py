@@ -47,6 +47,11 @@ class Fitting:
         self._limit = RowLimit()
         self._headroom = Headroom(replica.update.layout.size * 4)
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most that MLX held at once; ask on the device thread."""
+        return self._headroom.peak_bytes
+
     async def add_gradients(self, local: Local, batch: Batch) -> None:
         """Compute the batch's shards and add them to `local`; says each halving.
 

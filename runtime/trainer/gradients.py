@@ -38,7 +38,7 @@ def trainable(model: Any) -> Tree:
 
 
 class GradientFunctions:
-    """Compiled once per shape of micro-batch; `shapes` counts how many there were."""
+    """Compiled once per shape of micro-batch; `shapes` counts how many there were, `traced` how often it happened."""
 
     def __init__(self, model: Any, *, compiled: bool, compute: mx.Dtype | None = None, recompute: str = "none") -> None:
         """`model` is only traced: the parameters are arguments, and what it holds afterwards is of no meaning.
@@ -75,6 +75,7 @@ class GradientFunctions:
             scale: mx.array | None,
             numbers_B: mx.array | None,
         ) -> tuple[mx.array, Tree]:
+            self.traced += compiled  # the body of a compiled function runs when it is compiled, and then no more
             factor = None if scale is None else scale / _power_of_two(tokens_BT.size)
             (_, losses_B), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor, numbers_B)
             gradients = _cast(found, mx.float32)
@@ -99,6 +100,8 @@ class GradientFunctions:
         wrap = mx.compile if compiled else _as_it_is
         self._first, self._more, self._judge = wrap(first), wrap(more), wrap(judge)
         self.shapes: set[tuple[int, ...]] = set()
+        self.traced = 0
+        """How often gradients were compiled; 0 where nothing is."""
 
     def add(
         self,

@@ -101,6 +101,7 @@ class Headroom:
     def __init__(self, gradient_bytes: int) -> None:
         self._gradient_bytes = gradient_bytes
         self._bytes_per_position = 0.0
+        self._highest_bytes = 0
 
     @property
     def is_limited(self) -> bool:
@@ -124,8 +125,14 @@ class Headroom:
 
     def begin(self) -> int:
         """Bytes in use before a batch: give them to `learn`."""
+        self._highest_bytes = self.peak_bytes
         mx.reset_peak_memory()
         return int(mx.get_active_memory())
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that MLX held at once in this process's life."""
+        return max(self._highest_bytes, int(mx.get_peak_memory()))
 
     def learn(self, before: int, batch: Batch) -> None:
         """A batch went through: what it took is known now."""

@@ -86,6 +86,8 @@ class Replica:
         self.functions = GradientFunctions(
             self.model, compiled=self.compiled, compute=self.compute, recompute=self.recompute
         )
+        self.settled_step = 0
+        """The last step that met a new shape or compiled anything."""
         initial = trainable(self.model)
         everything = dict(tree_flatten(self.model.parameters()))
         self.elements = parameter_count(self.model)
@@ -196,10 +198,13 @@ class Replica:
 
     def add_gradients(self, local: Local, batch: Batch) -> None:
         """Compute every shard of `batch` and add it to `local`; float32 sums over tokens."""
+        met = len(self.functions.shapes), self.functions.traced
         if self.deterministic:
             self._add_by_tree(local, batch)
         else:
             self._add_in_a_row(local, batch)
+        if met != (len(self.functions.shapes), self.functions.traced):
+            self.settled_step = local.step
         local.useful_tokens += batch.useful_tokens
         local.computed_positions += batch.computed_positions
 

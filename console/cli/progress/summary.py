@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.cli.progress.figures import clean, count, duration, harmless, padded, shortened, some
+from console.cli.progress.figures import clean, count, duration, harmless, padded, shortened, size, some
 from runtime.events import RunState, SampleGenerated
 from runtime.events.curve import Bucket
 from runtime.events.pace import tokens_per_second
@@ -34,6 +34,7 @@ def summary_of(state: RunState, folder: Path, *, columns: int = 100) -> str:
         ("held-out loss", _held_out(state)),
         ("scores", _scores(state)),
         ("tokens", _tokens(state)),
+        ("memory", _memory(state)),
         ("survived", _survived(state)),
         ("checkpoints", _checkpoints(state, folder)),
         ("journal", f"{folder / 'events.jsonl'}; logs in {folder / 'logs'}"),
@@ -106,6 +107,20 @@ def _tokens(state: RunState) -> str:
     if state.training.last is None:
         return ""
     return f"{count(state.training.tokens)} trained, {count(tokens_per_second(state))} tok/s at the end"
+
+
+def _memory(state: RunState) -> str:
+    """The fullest device against its plan, and when the last shape was met (compiled, where steps are)."""
+    if not state.devices:
+        return ""
+    fullest = max(state.devices.values(), key=lambda device: device.peak_bytes)
+    planned = f"planned {size(fullest.planned_bytes)}, " if fullest.planned_bytes else ""
+    of_worker = f" (worker {fullest.rank})" if len(state.devices) > 1 else ""
+    shapes = max(device.shapes for device in state.devices.values())
+    settled = max(device.settled_step for device in state.devices.values())
+    kind = "compiled shape" if any(device.compiled for device in state.devices.values()) else "shape"
+    since = f"; {some(shapes, kind)}, none new after step {settled}" if shapes else ""
+    return f"{planned}peak {size(fullest.peak_bytes)}{of_worker}{since}"
 
 
 def _survived(state: RunState) -> str:

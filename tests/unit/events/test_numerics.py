@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from console.cli.progress.notable import line_of, tone_of
+from console.cli.progress.summary import summary_of
 from runtime.events import (
     DataSuspected,
+    DeviceMeasured,
     DeviceSuspected,
     Envelope,
     GradientClipped,
@@ -13,6 +17,7 @@ from runtime.events import (
     MicroBatchHalved,
     ReplicaDrifted,
     RolledBack,
+    RunStarted,
     RunState,
     StepCommitted,
     WorkerRetired,
@@ -46,6 +51,21 @@ def test_a_halved_micro_batch_is_an_alarm_that_names_the_key_to_lower() -> None:
 def test_a_single_row_that_does_not_fit_says_so() -> None:
     _, line = told(MicroBatchHalved(ONE, Step(7), 1, 1, "no room"))
     assert line == "worker 1 has no memory for a single row at step 7 (no room)"
+
+
+def test_what_devices_held_is_summed_up_and_is_no_line_of_its_own() -> None:
+    first = DeviceMeasured(Rank(0), Incarnation(1), Step(9), 900_000, 1_000_000, shapes=3, compiled=6, settled_step=4)
+    state = fold(RunState(), Envelope(1, 1000.0, ActorPath("run"), first))
+    assert line_of(Envelope(1, 1000.0, ActorPath("run"), first), state) == ""
+    assert not list(state.notable)
+    assert "memory         planned 1.0 MB, peak 900.0 kB; 3 compiled shapes, none new after step 4" in (
+        summary_of(state, Path("runs/x"))
+    )
+    second = DeviceMeasured(ONE, Incarnation(1), Step(9), 950_000, shapes=1, settled_step=1)
+    state = fold(state, Envelope(state.seq + 1, 3.0, ActorPath("run"), second))
+    assert "memory         peak 950.0 kB (worker 1); 3 compiled shapes" in summary_of(state, Path("runs/x"))
+    again = RunStarted("quick", 2, Step(1), Step(9), 32, "c")
+    assert not fold(state, Envelope(state.seq + 1, 4.0, ActorPath("run"), again)).devices
 
 
 def test_a_worker_that_left_for_good_is_a_critical_alarm() -> None:
