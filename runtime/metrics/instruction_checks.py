@@ -21,7 +21,7 @@ Check: TypeAlias = Callable[..., bool]
 CHOICES = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 """What `detectable_format:constrained_response` allows."""
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st jr sr vs etc fig no inc ltd co approx e.g i.e a.m p.m u.s u.k ph.d".split()  # noqa: SIM905
+    "mr mrs ms dr prof st jr sr vs etc fig no inc ltd co approx e.g i.e a.m p.m u.s u.k ph.d".split()  # noqa: SIM905  a table in words reads better than in quotes
 )
 _SENTENCE_END = re.compile(r"(\S*?)([.!?]+)[\"'\u201d\u2019)\]}]*(?=\s|$)")
 _WORD = re.compile(r"\w+")

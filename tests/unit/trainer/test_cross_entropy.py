@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -17,11 +19,13 @@ def logits_and_targets(dtype: mx.Dtype, scale: float = 3.0) -> tuple[mx.array, m
     return logits, mx.random.randint(0, VOCABULARY, (ROWS, POSITIONS))
 
 
-def weighted(form: object, logits: mx.array, targets: mx.array) -> tuple[mx.array, mx.array]:
+def weighted(
+    form: Callable[[mx.array, mx.array], mx.array], logits: mx.array, targets: mx.array
+) -> tuple[mx.array, mx.array]:
     """(losses, gradient of their sum with weights, some of them zero)."""
     weights = mx.array(np.arange(ROWS * POSITIONS).reshape(ROWS, POSITIONS) % 4, mx.float32)
-    total = mx.value_and_grad(lambda z: (form(z, targets) * weights).sum())  # type: ignore[operator]
-    return form(logits, targets), total(logits)[1]  # type: ignore[operator]
+    total = mx.value_and_grad(lambda z: (form(z, targets) * weights).sum())
+    return form(logits, targets), total(logits)[1]
 
 
 @pytest.mark.parametrize("compiled", [False, True])
