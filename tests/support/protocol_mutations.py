@@ -76,7 +76,7 @@ MUTATIONS = (
     Mutation("what was computed for one step counts for the next", 6, "trainer.trainer", "or self._local.step != order.step", ""),
     Mutation("survivors compute their own shards again", 0, "trainer.step", "owner if owner == rank and shard not in local.tallies else NOBODY", "owner if owner == rank else NOBODY"),
     Mutation("a silent session keeps its place", 54, "cluster.core", "            self._follow(left(book, before.session, \"it opened another session\"), now)\n", ""),
-    Mutation("a successor forgets the generation", 0, "cluster.book", "Membership(Generation(generation))", "Membership(Generation(0))"),
+    Mutation("a successor forgets the generation", 0, "cluster.book", "Membership(Generation(generation),", "Membership(Generation(0),"),
     Mutation("a successor forgets the position", 3, "cluster.book", "self.at = after or Position(", "self.at = Position("),
     Mutation("a rollback is not told", 1, "cluster.gathering", "        book.publish(facts.RolledBack(", "        _ = (facts.RolledBack("),
     Mutation("the last checkpoint is not waited for", 4, "cluster.ending", "    if book.saves.holds(book.at.step):", "    if book.saves.holds(book.at.step) or book.saves.writing is not None:"),
