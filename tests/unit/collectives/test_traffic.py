@@ -93,7 +93,7 @@ def ends() -> list[Callable[[Traffic], None]]:
     return [
         lambda side: side.abort(Generation(1)),
         lambda side: side.set_members(Generation(2), {Rank(0): ME, Rank(1): PEER}),
-        lambda side: side.cancel((1, 2)),
+        lambda side: side.cancel(header(step=2).key),
         lambda side: side.close(),
     ]
 
