@@ -137,7 +137,8 @@ class Life:
             case Start(name, incarnation):
                 self._start(self.core.children[name].spec, Incarnation(incarnation))
             case Stop(name, _, grace):
-                self._stop(self._runs[name], grace)
+                if name in self._runs:  # else it ended in this very moment, and the core hears of it next
+                    self._stop(self._runs[name], grace)
             case Plan(name, failed, attempt, delay, left, collateral, end):
                 path = child_path(self.ctx.path, name)
                 self.ctx.emit(RestartPlanned(path, Incarnation(failed), attempt, delay, left, collateral, end.detail))

@@ -145,7 +145,7 @@ async def test_an_abort_reaches_a_trio_task_as_aborted() -> None:
                     await peers.peers[0].exchange(plan, parts_of(plan, 0, leaves))
 
 
-@pytest.mark.parametrize("wire", list(WireDtype))
+@pytest.mark.parametrize("wire", [WireDtype.FLOAT32, WireDtype.BFLOAT16])
 async def test_two_trio_tasks_exchange(wire: WireDtype) -> None:
     leaves = gradients(40_000)
     results: dict[int, bytes] = {}

@@ -122,7 +122,7 @@ def test_parts_that_do_not_fit_the_plan_are_refused_before_anything_is_sent() ->
             peer.all_reduce(peers.plan([1, 1]), {}, out=flat)
 
 
-@pytest.mark.parametrize("wire", list(WireDtype))
+@pytest.mark.parametrize("wire", [WireDtype.FLOAT32, WireDtype.BFLOAT16])
 def test_what_is_not_finite_arrives_everywhere_and_breaks_nothing(wire: WireDtype) -> None:
     leaves = [leaf.copy() for leaf in gradients(1_000)]
     leaves[0][[3, 500, 700]] = np.inf, np.inf, np.nan

@@ -252,6 +252,15 @@ async def test_children_that_start_together_wait_for_nobody_and_stop_in_reverse(
     assert diary.names(Stopping) == ["c", "b", "slow"]
 
 
+async def test_children_that_cannot_start_in_the_same_moment_end_the_run_with_the_words_of_one_of_them() -> None:
+    async def no_library(ctx: Context[Any]) -> None:
+        raise OSError("no library")
+
+    children = tuple(ChildSpec(name, no_library) for name in ("a", "b", "c"))
+    with pytest.raises(GaveUp, match="could not start: OSError: no library"):
+        await supervise(Supervisor(SupervisorSpec(children, start="together")), path="run", emit=Diary())
+
+
 async def test_a_second_cancel_from_above_takes_the_graces_away(autojump_clock: MockClock) -> None:
     inner = Supervisor(SupervisorSpec((ChildSpec("b", stubborn, shutdown_seconds=50),)))
     ctx: Context[Any] = Context("run/inner")
