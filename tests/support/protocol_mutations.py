@@ -91,7 +91,7 @@ MUTATIONS = (
     Mutation("a share that will never come is waited for", 4, "cluster.saves", "any(rank in self.gone and rank not in self.files for rank in self.sharers)", "False"),
     Mutation("nobody is left out of a quarrel", 44, "cluster.quarrel", "if self.failures <= MOST_RETRIES or not accused:", "if self.failures:"),
     Mutation("replicas are never compared", 3, "cluster.drift", "    if not hashes:\n", "    if hashes or not hashes:\n"),
-    Mutation("one of two that differ is believed", 50, "cluster.drift", "if 2 * votes > len(alike):", "if votes:"),
+    Mutation("one of two that differ is believed", 50, "cluster.drift", "if 2 * votes > len(alike) and (among_equals or not others):", "if votes:"),
     Mutation("a drifted worker keeps its place", 3, "cluster.drift", "        roster.distrust(*(roster.entries[rank] for rank in opinion.drifted))\n", ""),
     Mutation("a drifted worker's shards are counted all the same", 3, "cluster.drift", "return Again(f\"{_names(tuple(opinion.drifted))} drifted from the others\")", "return None"),
     Mutation("a newcomer is asked for the hash of nothing", 6, "trainer.step", "order.verify and rank in order.contributors", "order.verify"),

@@ -70,7 +70,11 @@ def test_a_state_that_is_evaluated_is_saved_with_what_was_found() -> None:
     assert world.saves(0) is None
     world.evaluate()
     assert world.saves(0)
-    assert world.last(0, Order).metrics == {"eval/loss": 1.5, "eval/perplexity": math.exp(1.5), "eval/token_accuracy": 0.25}
+    assert world.last(0, Order).metrics == {
+        "eval/loss": 1.5,
+        "eval/perplexity": math.exp(1.5),
+        "eval/token_accuracy": 0.25,
+    }
 
 
 def test_checkpoints_on_the_clock() -> None:
