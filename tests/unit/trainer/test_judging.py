@@ -32,5 +32,6 @@ def test_held_out_data_are_judged_without_dropout_and_training_goes_on_with_it(c
     judged = {functions.judge(parameters, tokens, mask)[0].item() for _ in range(3)}
     assert len(judged) == 1
     assert model.training
-    trained = {functions.add(parameters, None, tokens, mask)[0].item() for _ in range(3)}
+    rows = [np.array([number], np.uint32) for number in (1, 2, 3)]
+    trained = {functions.add(parameters, None, tokens, mask, numbers=row)[0].item() for row in rows}
     assert trained.isdisjoint(judged)

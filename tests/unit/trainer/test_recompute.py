@@ -58,6 +58,7 @@ def test_gradients_are_the_same_and_memory_falls(keys: dict[str, Any]) -> None:
         assert peak_bytes < 0.9 * kept_bytes, how
 
 
+@pytest.mark.opt_in  # what else the process has in memory decides as well
 def test_segments_remember_less_than_layers_in_a_deep_model() -> None:
     sizes = {"layers": 16, "adapter": "full", "intermediate_size": 32}
     assert computed("full", **sizes)[1] < computed("layer", **sizes)[1]
