@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from runtime.checkpoint.manifest import Provenance
 from runtime.errors import CheckpointError, RunError, UsageError
 from runtime.flow import Snapshot
 from runtime.ids import Cursor, Generation, Rank, Step
+from tests.unit.checkpoint.adapters import PROMPT, Trained
 
 PROVENANCE = Provenance("tested", "llama", "c0ffee", "adamw", Generation(1), (Rank(0),))
 
@@ -67,6 +69,22 @@ def test_a_run_without_the_wanted_checkpoint_is_refused(step: int | None, senten
     run = a_run(tmp_path / "run")
     with pytest.raises(CheckpointError, match=sentence), serve.model_folder(run, step):
         pass
+
+
+def test_an_adapter_is_served_as_a_plain_model_that_says_the_same(tmp_path: Path) -> None:
+    from mlx_lm import generate, load
+
+    trained = Trained(tmp_path, "lora", 4)
+    adapter = trained.settings.adapter
+    assert adapter.layers is not None
+    (tmp_path / "config.toml").write_text(
+        f'[model]\npath = "{trained.base}"\n[model.adapter]\n'
+        f'type = "lora"\nrank = {adapter.rank}\nscale = {adapter.scale}\nlayers = {adapter.layers}\n'
+    )
+    with serve.model_folder(tmp_path, None) as folder:
+        assert "quantization" not in json.loads((folder / "config.json").read_text())
+        model, tokenizer = load(str(folder))[:2]
+        assert generate(model, tokenizer, PROMPT, max_tokens=12) == trained.says()
 
 
 def test_a_model_folder_is_served_as_it_is(tmp_path: Path) -> None:
