@@ -5,39 +5,18 @@ Each rule yields a finding at the value that is easiest to change; `load` moves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
-from runtime.config.places import Finding, Key, Path
+from runtime.config import parallel_checks
+from runtime.config.places import Finding, Path
+from runtime.config.rule import Findings, Rule, at, rule
 from runtime.config.schema import Config
 from runtime.config.spelling import edit_distance
-
-Findings: TypeAlias = Iterator[Finding]
 
 LOWER_IS_BETTER = ("loss", "perplexity")
 OF_ANSWERS = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL", "instruction_following")
 HIGHER_IS_BETTER = ("token_accuracy", *OF_ANSWERS)
-NOT_ELEMENTWISE = ("muon", "adafactor")
-"""Optimizers whose update of an element depends on others of its matrix."""
 SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "PASSWORD")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule and the keys that it reads."""
-
-    keys: tuple[Key, ...]
-    find: Callable[[Config], Findings]
-
-
-def _rule(find: Callable[[Config], Findings], *keys: str) -> Rule:
-    return Rule(tuple(_at(key) for key in keys), find)
-
-
-def _at(key: str) -> Key:
-    return tuple(key.split("."))
 
 
 def length_is_said_once(config: Config) -> Findings:
@@ -45,16 +24,16 @@ def length_is_said_once(config: Config) -> Findings:
     steps, epochs = config.train.steps, config.train.epochs
     if steps > 0 and epochs > 0:
         fact = f"train.steps ({steps}) and train.epochs ({epochs:g}) both say how long to train"
-        yield Finding(_at("train.epochs"), fact, "keep one of them and set the other to 0")
+        yield Finding(at("train.epochs"), fact, "keep one of them and set the other to 0")
     if steps == 0 and epochs == 0:
-        yield Finding(_at("train.epochs"), "train.steps and train.epochs are both 0: nothing to do", "set one of them")
+        yield Finding(at("train.epochs"), "train.steps and train.epochs are both 0: nothing to do", "set one of them")
 
 
 def warmup_is_said_once(config: Config) -> Findings:
     """The warmup is counted in steps or as a fraction."""
     if config.optim.warmup_steps > 0 and config.optim.warmup_ratio > 0:
         fact = "optim.warmup_steps and optim.warmup_ratio both say how long to warm up"
-        yield Finding(_at("optim.warmup_ratio"), fact, "keep one of them")
+        yield Finding(at("optim.warmup_ratio"), fact, "keep one of them")
 
 
 def warmup_ends_before_training(config: Config) -> Findings:
@@ -62,7 +41,7 @@ def warmup_ends_before_training(config: Config) -> Findings:
     warmup, steps = config.optim.warmup_steps, config.train.steps
     if 0 < steps <= warmup:
         fact = f"optim.warmup_steps ({warmup}) is not less than train.steps ({steps}): optim.lr is never used"
-        yield Finding(_at("optim.warmup_steps"), fact, "shorten the warmup")
+        yield Finding(at("optim.warmup_steps"), fact, "shorten the warmup")
 
 
 def loss_scale_needs_float16(config: Config) -> Findings:
@@ -70,7 +49,7 @@ def loss_scale_needs_float16(config: Config) -> Findings:
     scale, dtype = config.optim.loss_scale, config.model.dtype
     if scale != "dynamic" and dtype != "float16":
         fact = f'optim.loss_scale ({scale:g}) counts only with model.dtype = "float16", not "{dtype}"'
-        yield Finding(_at("optim.loss_scale"), fact, "leave it out")
+        yield Finding(at("optim.loss_scale"), fact, "leave it out")
 
 
 def micro_batch_fits_global_batch(config: Config) -> Findings:
@@ -79,7 +58,7 @@ def micro_batch_fits_global_batch(config: Config) -> Findings:
     if micro > whole:
         fact = f"train.micro_batch_size ({micro}) is larger than train.global_batch_size ({whole})"
         yield Finding(
-            _at("train.micro_batch_size"), fact, "lower train.micro_batch_size or raise train.global_batch_size"
+            at("train.micro_batch_size"), fact, "lower train.micro_batch_size or raise train.global_batch_size"
         )
 
 
@@ -88,7 +67,7 @@ def token_batch_holds_a_sample(config: Config) -> Findings:
     tokens, longest = config.data.tokens_per_batch, config.data.max_length
     if 0 < tokens < longest:
         fact = f"data.tokens_per_batch ({tokens}) is smaller than one sample of data.max_length ({longest})"
-        yield Finding(_at("data.tokens_per_batch"), fact, f"set data.tokens_per_batch to {longest} or more")
+        yield Finding(at("data.tokens_per_batch"), fact, f"set data.tokens_per_batch to {longest} or more")
 
 
 def weights_need_weighted_mixing(config: Config) -> Findings:
@@ -118,7 +97,7 @@ def held_out_data_is_said_once(config: Config) -> Findings:
     held_out = config.data.evaluation
     if held_out.path and held_out.eval_fraction > 0:
         fact = "data.eval.path and data.eval.eval_fraction both say what is held out"
-        yield Finding(_at("data.eval.eval_fraction"), fact, "keep one of them")
+        yield Finding(at("data.eval.eval_fraction"), fact, "keep one of them")
 
 
 def held_out_data_is_not_trained_on(config: Config) -> Findings:
@@ -126,7 +105,7 @@ def held_out_data_is_not_trained_on(config: Config) -> Findings:
     path = config.data.evaluation.path
     if path and any(source.path == path for source in config.data.sources):
         fact = f'"{path}" is trained on as well: its loss would say nothing about unseen data'
-        yield Finding(_at("data.eval.path"), fact, "name another file, or set data.eval.eval_fraction instead")
+        yield Finding(at("data.eval.path"), fact, "name another file, or set data.eval.eval_fraction instead")
 
 
 def evaluation_has_data(config: Config) -> Findings:
@@ -139,7 +118,7 @@ def evaluation_has_data(config: Config) -> Findings:
     ):
         if every > 0:
             fact = f"{key} is {every}, but no data is held out"
-            yield Finding(_at(key), fact, "set data.eval.path or data.eval.eval_fraction")
+            yield Finding(at(key), fact, "set data.eval.path or data.eval.eval_fraction")
 
 
 def heads_divide_the_width(config: Config) -> Findings:
@@ -150,9 +129,7 @@ def heads_divide_the_width(config: Config) -> Findings:
     width, heads = scratch.hidden_size, scratch.num_attention_heads
     if width % heads:
         fact = f"model.scratch.hidden_size ({width}) is not a multiple of model.scratch.num_attention_heads ({heads})"
-        yield Finding(
-            _at("model.scratch.hidden_size"), fact, f"a width of {max(1, round(width / heads)) * heads} works"
-        )
+        yield Finding(at("model.scratch.hidden_size"), fact, f"a width of {max(1, round(width / heads)) * heads} works")
 
 
 def key_heads_divide_the_heads(config: Config) -> Findings:
@@ -165,7 +142,7 @@ def key_heads_divide_the_heads(config: Config) -> Findings:
     if shared < 1 or heads % shared:
         fact = f"num_key_value_heads ({shared}) does not divide num_attention_heads ({heads})"
         divisors = ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)
-        yield Finding(_at("model.scratch.num_key_value_heads"), fact, f"one of {divisors} does")
+        yield Finding(at("model.scratch.num_key_value_heads"), fact, f"one of {divisors} does")
 
 
 def further_model_keys_are_no_misspellings(config: Config) -> Findings:
@@ -182,79 +159,7 @@ def quantised_base_needs_an_adapter(config: Config) -> Findings:
     bits = config.model.quantize_bits
     if bits and config.model.adapter.type == "full":
         fact = f'a base in {bits} bits cannot be trained itself (model.adapter.type = "full")'
-        yield Finding(_at("model.quantize_bits"), fact, 'set model.adapter.type to "lora" or "dora"')
-
-
-def workers_are_data_times_pipeline(config: Config) -> Findings:
-    """Every worker is one stage of one replica."""
-    workers, data, stages = config.parallel.workers, config.parallel.data, config.parallel.pipeline
-    if workers and data and data * stages != workers:
-        fact = f"parallel.data x parallel.pipeline ({data} x {stages}) is not parallel.workers ({workers})"
-        yield Finding(_at("parallel.data"), fact, "set parallel.data to 0 and it follows from the other two")
-    elif workers % stages:
-        fact = f"parallel.workers ({workers}) is not a multiple of parallel.pipeline ({stages})"
-        yield Finding(_at("parallel.workers"), fact, f"{-(-workers // stages) * stages} workers would fill the stages")
-
-
-def every_worker_has_a_shard(config: Config) -> Findings:
-    """A worker owns at least one logical shard of each global batch."""
-    shards, workers = config.parallel.logical_shards, config.parallel.workers
-    if shards < workers:
-        fact = f"parallel.logical_shards ({shards}) is less than parallel.workers ({workers})"
-        yield Finding(_at("parallel.logical_shards"), fact, f"set parallel.logical_shards to {workers} or more")
-
-
-def every_worker_has_a_sample(config: Config) -> Findings:
-    """A worker without a sample only waits for the others."""
-    samples, workers = config.train.global_batch_size, config.parallel.workers
-    if samples < workers:
-        fact = (
-            f"train.global_batch_size ({samples}) is less than parallel.workers ({workers}): some would have no sample"
-        )
-        yield Finding(_at("train.global_batch_size"), fact, "raise train.global_batch_size or use fewer workers")
-
-
-def split_covers_the_model(config: Config) -> Findings:
-    """A split names the layers of each stage, and all layers of the model."""
-    split, stages, path = config.parallel.split, config.parallel.pipeline, _at("parallel.split")
-    if not split:
-        return
-    if len(split) != stages:
-        yield Finding(
-            path, f"names {len(split)} stages, but parallel.pipeline is {stages}", "write one number per stage"
-        )
-    layers = config.model.scratch.num_hidden_layers
-    if not config.model.path and sum(split) != layers:
-        fact = f"adds up to {sum(split)} layers, but model.scratch.num_hidden_layers is {layers}"
-        yield Finding(path, fact, "leave it [] and the layers are measured and split")
-    if config.parallel.schedule == "interleaved":
-        fact = 'names the layers of whole stages, and parallel.schedule = "interleaved" cuts each of them in two'
-        yield Finding(path, fact, "leave it [], or choose another schedule")
-
-
-def stages_have_layers(config: Config) -> Findings:
-    """Every stage holds a layer; an interleaved one holds two pieces of the model."""
-    stages, layers = config.parallel.pipeline, config.model.scratch.num_hidden_layers
-    pieces = 2 * stages if config.parallel.schedule == "interleaved" else stages
-    if stages > 1 and not config.model.path and layers < pieces:
-        fact = f"{stages} stages need {pieces} layers, but model.scratch.num_hidden_layers is {layers}"
-        yield Finding(_at("parallel.pipeline"), fact, f"set parallel.pipeline to {max(1, layers * stages // pieces)}")
-
-
-def replicas_fit_the_workers(config: Config) -> Findings:
-    """A copy of a slice lives on a worker of its own."""
-    replicas, workers = config.parallel.replicas, config.parallel.workers
-    if config.parallel.shard_optimizer and 0 < workers < replicas:
-        fact = f"parallel.replicas ({replicas}) is more than parallel.workers ({workers})"
-        yield Finding(_at("parallel.replicas"), fact, f"set parallel.replicas to {workers} or less")
-
-
-def sliced_state_is_elementwise(config: Config) -> Findings:
-    """An update that looks at whole matrices cannot be done slice by slice."""
-    name = config.optim.name
-    if config.parallel.shard_optimizer and name in NOT_ELEMENTWISE:
-        fact = f'optim.name = "{name}" updates whole matrices, and parallel.shard_optimizer cuts them into slices'
-        yield Finding(_at("parallel.shard_optimizer"), fact, 'set it to false, or use "adamw", "adam", "sgd" or "lion"')
+        yield Finding(at("model.quantize_bits"), fact, 'set model.adapter.type to "lora" or "dora"')
 
 
 def enough_workers_to_begin(config: Config) -> Findings:
@@ -262,14 +167,14 @@ def enough_workers_to_begin(config: Config) -> Findings:
     least, workers = config.supervision.min_workers, config.parallel.workers
     if 0 < workers < least:
         fact = f"supervision.min_workers ({least}) is more than parallel.workers ({workers})"
-        yield Finding(_at("supervision.min_workers"), fact, f"set supervision.min_workers to {workers} or less")
+        yield Finding(at("supervision.min_workers"), fact, f"set supervision.min_workers to {workers} or less")
 
 
 def one_kind_of_delayed_update(config: Config) -> Findings:
     """Local steps and stale gradients are two answers to one question."""
     if config.sync.every > 1 and config.sync.staleness > 0:
         fact = f"sync.every ({config.sync.every}) and sync.staleness ({config.sync.staleness}) exclude each other"
-        yield Finding(_at("sync.staleness"), fact, "set sync.every to 1 or sync.staleness to 0")
+        yield Finding(at("sync.staleness"), fact, "set sync.every to 1 or sync.staleness to 0")
 
 
 def codecs_need_our_own_lane(config: Config) -> Findings:
@@ -279,9 +184,9 @@ def codecs_need_our_own_lane(config: Config) -> Findings:
         return
     fix = 'set sync.backend to "grpc"'
     if config.sync.compression != "none":
-        yield Finding(_at("sync.compression"), f'sync.backend = "{backend}" sends no compressed gradients', fix)
+        yield Finding(at("sync.compression"), f'sync.backend = "{backend}" sends no compressed gradients', fix)
     if config.sync.wire_dtype == "int8":
-        yield Finding(_at("sync.wire_dtype"), f'sync.backend = "{backend}" sends no 8 bit gradients', fix)
+        yield Finding(at("sync.wire_dtype"), f'sync.backend = "{backend}" sends no 8 bit gradients', fix)
 
 
 def supervisor_can_give_up(config: Config) -> Findings:
@@ -295,7 +200,7 @@ def supervisor_can_give_up(config: Config) -> Findings:
     if total >= policy.period_s:
         waits = f"{policy.intensity} restarts wait {total:g} s in all, the window is {policy.period_s:g} s"
         fix = f"raise supervision.period_s above {total:g} or lower supervision.intensity"
-        yield Finding(_at("supervision.period_s"), f"this policy never gives up: {waits}", fix)
+        yield Finding(at("supervision.period_s"), f"this policy never gives up: {waits}", fix)
 
 
 def backoff_starts_below_its_cap(config: Config) -> Findings:
@@ -303,7 +208,7 @@ def backoff_starts_below_its_cap(config: Config) -> Findings:
     first, cap = config.supervision.backoff_s, config.supervision.backoff_cap_s
     if first > cap:
         fact = f"supervision.backoff_s ({first:g}) is more than supervision.backoff_cap_s ({cap:g})"
-        yield Finding(_at("supervision.backoff_s"), fact, "raise the cap or shorten the first wait")
+        yield Finding(at("supervision.backoff_s"), fact, "raise the cap or shorten the first wait")
 
 
 def best_means_better(config: Config) -> Findings:
@@ -313,7 +218,7 @@ def best_means_better(config: Config) -> Findings:
     if name in (LOWER_IS_BETTER if mode == "max" else HIGHER_IS_BETTER):
         other = "min" if mode == "max" else "max"
         fact = f'checkpoint.mode = "{mode}" would keep the worst by checkpoint.metric ("{metric}")'
-        yield Finding(_at("checkpoint.mode"), fact, f'set checkpoint.mode to "{other}"')
+        yield Finding(at("checkpoint.mode"), fact, f'set checkpoint.mode to "{other}"')
 
 
 def best_is_measured(config: Config) -> Findings:
@@ -322,7 +227,7 @@ def best_is_measured(config: Config) -> Findings:
     name = _measured(metric)
     if name in OF_ANSWERS and name not in asked:
         fact = f'checkpoint.metric = "{metric}" is not measured: eval.generate.metrics does not name it'
-        yield Finding(_at("checkpoint.metric"), fact, f'add "{name}" to eval.generate.metrics')
+        yield Finding(at("checkpoint.metric"), fact, f'add "{name}" to eval.generate.metrics')
 
 
 def _measured(metric: str) -> str:
@@ -335,7 +240,7 @@ def generation_measures_something(config: Config) -> Findings:
     generate = config.evaluation.generate
     if generate.every > 0 and not generate.metrics:
         fix = 'name one, as ["exact_match"], or set eval.generate.every to 0'
-        yield Finding(_at("eval.generate.metrics"), "is empty, but eval.generate.every asks for answers", fix)
+        yield Finding(at("eval.generate.metrics"), "is empty, but eval.generate.every asks for answers", fix)
 
 
 def no_secret_is_written_down(config: Config) -> Findings:
@@ -347,38 +252,26 @@ def no_secret_is_written_down(config: Config) -> Findings:
 
 
 RULES: tuple[Rule, ...] = (
-    _rule(length_is_said_once, "train.epochs", "train.steps"),
-    _rule(warmup_is_said_once, "optim.warmup_ratio", "optim.warmup_steps"),
-    _rule(warmup_ends_before_training, "optim.warmup_steps", "train.steps"),
-    _rule(loss_scale_needs_float16, "optim.loss_scale", "model.dtype"),
-    _rule(micro_batch_fits_global_batch, "train.micro_batch_size", "train.global_batch_size"),
-    _rule(token_batch_holds_a_sample, "data.tokens_per_batch", "data.max_length"),
-    _rule(weights_need_weighted_mixing, "data.source.weight", "data.mixing"),
-    _rule(sources_differ, "data.source"),
-    _rule(held_out_data_is_said_once, "data.eval.eval_fraction", "data.eval.path"),
-    _rule(held_out_data_is_not_trained_on, "data.eval.path", "data.source.path"),
-    _rule(evaluation_has_data, "eval.every", "eval.generate.every", "data.eval.path", "data.eval.eval_fraction"),
-    _rule(heads_divide_the_width, "model.scratch.hidden_size", "model.scratch.num_attention_heads", "model.path"),
-    _rule(key_heads_divide_the_heads, "model.scratch.num_key_value_heads", "model.scratch.num_attention_heads"),
-    _rule(further_model_keys_are_no_misspellings),
-    _rule(quantised_base_needs_an_adapter, "model.quantize_bits", "model.adapter.type"),
-    _rule(workers_are_data_times_pipeline, "parallel.data", "parallel.workers", "parallel.pipeline"),
-    _rule(every_worker_has_a_shard, "parallel.logical_shards", "parallel.workers"),
-    _rule(every_worker_has_a_sample, "train.global_batch_size", "parallel.workers"),
-    _rule(
-        split_covers_the_model,
-        "parallel.split",
-        "parallel.pipeline",
-        "model.scratch.num_hidden_layers",
-        "parallel.schedule",
-    ),
-    _rule(stages_have_layers, "parallel.pipeline", "model.scratch.num_hidden_layers", "parallel.schedule"),
-    _rule(replicas_fit_the_workers, "parallel.replicas", "parallel.workers", "parallel.shard_optimizer"),
-    _rule(sliced_state_is_elementwise, "parallel.shard_optimizer", "optim.name"),
-    _rule(enough_workers_to_begin, "supervision.min_workers", "parallel.workers"),
-    _rule(one_kind_of_delayed_update, "sync.staleness", "sync.every"),
-    _rule(codecs_need_our_own_lane, "sync.backend", "sync.compression", "sync.wire_dtype"),
-    _rule(
+    rule(length_is_said_once, "train.epochs", "train.steps"),
+    rule(warmup_is_said_once, "optim.warmup_ratio", "optim.warmup_steps"),
+    rule(warmup_ends_before_training, "optim.warmup_steps", "train.steps"),
+    rule(loss_scale_needs_float16, "optim.loss_scale", "model.dtype"),
+    rule(micro_batch_fits_global_batch, "train.micro_batch_size", "train.global_batch_size"),
+    rule(token_batch_holds_a_sample, "data.tokens_per_batch", "data.max_length"),
+    rule(weights_need_weighted_mixing, "data.source.weight", "data.mixing"),
+    rule(sources_differ, "data.source"),
+    rule(held_out_data_is_said_once, "data.eval.eval_fraction", "data.eval.path"),
+    rule(held_out_data_is_not_trained_on, "data.eval.path", "data.source.path"),
+    rule(evaluation_has_data, "eval.every", "eval.generate.every", "data.eval.path", "data.eval.eval_fraction"),
+    rule(heads_divide_the_width, "model.scratch.hidden_size", "model.scratch.num_attention_heads", "model.path"),
+    rule(key_heads_divide_the_heads, "model.scratch.num_key_value_heads", "model.scratch.num_attention_heads"),
+    rule(further_model_keys_are_no_misspellings),
+    rule(quantised_base_needs_an_adapter, "model.quantize_bits", "model.adapter.type"),
+    *parallel_checks.RULES,
+    rule(enough_workers_to_begin, "supervision.min_workers", "parallel.workers"),
+    rule(one_kind_of_delayed_update, "sync.staleness", "sync.every"),
+    rule(codecs_need_our_own_lane, "sync.backend", "sync.compression", "sync.wire_dtype"),
+    rule(
         supervisor_can_give_up,
         "supervision.period_s",
         "supervision.intensity",
@@ -386,9 +279,9 @@ RULES: tuple[Rule, ...] = (
         "supervision.backoff_factor",
         "supervision.backoff_cap_s",
     ),
-    _rule(backoff_starts_below_its_cap, "supervision.backoff_s", "supervision.backoff_cap_s"),
-    _rule(best_means_better, "checkpoint.mode", "checkpoint.metric"),
-    _rule(best_is_measured, "checkpoint.metric", "eval.generate.metrics"),
-    _rule(generation_measures_something, "eval.generate.metrics", "eval.generate.every"),
-    _rule(no_secret_is_written_down, "cluster.env"),
+    rule(backoff_starts_below_its_cap, "supervision.backoff_s", "supervision.backoff_cap_s"),
+    rule(best_means_better, "checkpoint.mode", "checkpoint.metric"),
+    rule(best_is_measured, "checkpoint.metric", "eval.generate.metrics"),
+    rule(generation_measures_something, "eval.generate.metrics", "eval.generate.every"),
+    rule(no_secret_is_written_down, "cluster.env"),
 )

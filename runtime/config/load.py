@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from runtime.config.checks import RULES, Rule
+from runtime.config.checks import RULES
 from runtime.config.fields import leaves
 from runtime.config.overrides import apply_overrides
 from runtime.config.places import Finding, Key, Places, dotted, key_of, overlap
+from runtime.config.rule import Rule
 from runtime.config.schema import Config
 from runtime.config.text import read_document
 from runtime.config.train import epochs_step_back

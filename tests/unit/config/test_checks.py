@@ -7,33 +7,34 @@ from typing import Any
 
 import pytest
 
-from runtime.config import checks
+from runtime.config import checks, parallel_checks
 from runtime.config.checks import RULES
 from runtime.config.fields import all_keys, all_tables
 from runtime.config.places import Finding, dotted
+from runtime.config.rule import Findings, Rule
 from runtime.config.schema import Config
 from runtime.optim.optimizer import RULES as OPTIMIZERS
 
 FIRST: dict[str, Any] = {"path": "a.jsonl"}
 
 
-def found(rule: Callable[[Config], checks.Findings], raw: dict[str, Any]) -> list[Finding]:
+def found(rule: Callable[[Config], Findings], raw: dict[str, Any]) -> list[Finding]:
     return list(rule(Config.model_validate(raw)))
 
 
-def refused_at(rule: Callable[[Config], checks.Findings], **raw: Any) -> str:
+def refused_at(rule: Callable[[Config], Findings], **raw: Any) -> str:
     (finding,) = found(rule, raw)
     assert finding.fact
     assert finding.fix
     return dotted(finding.path)
 
 
-def passes(rule: Callable[[Config], checks.Findings], **raw: Any) -> bool:
+def passes(rule: Callable[[Config], Findings], **raw: Any) -> bool:
     return not found(rule, raw)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.find.__name__)
-def test_no_rule_complains_about_the_defaults(rule: checks.Rule) -> None:
+def test_no_rule_complains_about_the_defaults(rule: Rule) -> None:
     assert not list(rule.find(Config()))
 
 
@@ -45,10 +46,11 @@ def test_every_rule_says_which_keys_it_reads() -> None:
 def test_every_rule_of_the_module_is_in_the_list() -> None:
     written = {
         name
-        for name, thing in vars(checks).items()
-        if callable(thing) and getattr(thing, "__module__", "") == checks.__name__
+        for module in (checks, parallel_checks)
+        for name, thing in vars(module).items()
+        if callable(thing) and getattr(thing, "__module__", "") == module.__name__
     }
-    assert written - {"Rule", "_rule", "_at", "_measured"} == {rule.find.__name__ for rule in RULES}
+    assert written - {"_measured"} == {rule.find.__name__ for rule in RULES}
 
 
 def test_steps_and_epochs_exclude_each_other() -> None:
@@ -162,7 +164,7 @@ def test_a_quantised_base_needs_an_adapter() -> None:
 
 
 def test_workers_are_data_times_pipeline() -> None:
-    rule = checks.workers_are_data_times_pipeline
+    rule = parallel_checks.workers_are_data_times_pipeline
     assert refused_at(rule, parallel={"workers": 4, "data": 3}) == "parallel.data"
     assert refused_at(rule, parallel={"workers": 5, "pipeline": 2}) == "parallel.workers"
     assert passes(rule, parallel={"workers": 6, "data": 3, "pipeline": 2})
@@ -170,19 +172,19 @@ def test_workers_are_data_times_pipeline() -> None:
 
 
 def test_every_worker_has_a_shard() -> None:
-    rule = checks.every_worker_has_a_shard
+    rule = parallel_checks.every_worker_has_a_shard
     assert refused_at(rule, parallel={"workers": 17}) == "parallel.logical_shards"
     assert passes(rule, parallel={"workers": 16})
 
 
 def test_every_worker_has_a_sample() -> None:
-    rule = checks.every_worker_has_a_sample
+    rule = parallel_checks.every_worker_has_a_sample
     assert refused_at(rule, parallel={"workers": 8}, train={"global_batch_size": 7}) == "train.global_batch_size"
     assert passes(rule, parallel={"workers": 8}, train={"global_batch_size": 8})
 
 
 def test_a_split_names_every_stage_and_every_layer() -> None:
-    rule = checks.split_covers_the_model
+    rule = parallel_checks.split_covers_the_model
     assert refused_at(rule, parallel={"split": [2, 1, 1], "pipeline": 2}) == "parallel.split"
     assert refused_at(rule, parallel={"split": [2, 3], "pipeline": 2}) == "parallel.split"
     assert passes(rule, parallel={"split": [1, 3], "pipeline": 2})
@@ -192,7 +194,7 @@ def test_a_split_names_every_stage_and_every_layer() -> None:
 
 
 def test_every_stage_has_a_layer_and_an_interleaved_one_has_two() -> None:
-    rule = checks.stages_have_layers
+    rule = parallel_checks.stages_have_layers
     assert refused_at(rule, parallel={"pipeline": 5}) == "parallel.pipeline"
     assert refused_at(rule, parallel={"pipeline": 3, "schedule": "interleaved"}) == "parallel.pipeline"
     assert passes(rule, parallel={"pipeline": 4})
@@ -201,7 +203,7 @@ def test_every_stage_has_a_layer_and_an_interleaved_one_has_two() -> None:
 
 
 def test_copies_of_a_slice_live_on_different_workers() -> None:
-    rule = checks.replicas_fit_the_workers
+    rule = parallel_checks.replicas_fit_the_workers
     three = {"workers": 3, "replicas": 4}
     assert refused_at(rule, parallel={**three, "shard_optimizer": True}) == "parallel.replicas"
     assert passes(rule, parallel=three)
@@ -209,7 +211,7 @@ def test_copies_of_a_slice_live_on_different_workers() -> None:
 
 
 def test_only_elementwise_optimizers_are_cut_into_slices() -> None:
-    rule = checks.sliced_state_is_elementwise
+    rule = parallel_checks.sliced_state_is_elementwise
     for name, update in OPTIMIZERS.items():
         tables = {"optim": {"name": name}, "parallel": {"shard_optimizer": True, "workers": 4}}
         assert passes(rule, **tables) == update.elementwise
