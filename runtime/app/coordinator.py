@@ -30,7 +30,7 @@ from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.messages import RestorePoint
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.signals import Position
-from runtime.cluster.slices import SLICES
+from runtime.cluster.slices import SLICES, copies_of
 from runtime.config.load import load_config
 from runtime.config.schema import Config
 from runtime.ids import Step
@@ -62,7 +62,7 @@ def plan_of(config: Config, workers: int) -> RunPlan:
         loss_scale=LossScale.configured(config.model.dtype, config.optim.loss_scale),
         verify_every=config.sync.verify_every,
         slices=SLICES if config.parallel.shard_optimizer else 0,
-        replicas=config.parallel.replicas,
+        replicas=copies_of(workers, config.parallel.replicas),
     )
 
 

@@ -1,8 +1,8 @@
 """Who holds which slice of the optimizer's state when it is sharded (ZeRO-1). Pure.
 
 The flat vector of all trained elements is cut into `SLICES` spans, however many workers there are, and each is kept by
-`replicas` of them (by all, where they are fewer). A change of members deals the slices anew: whoever stays keeps what
-it has, as far as that leaves everybody with an equal share.
+`replicas` of them (by all, where they are fewer; see `copies_of`). A change of members deals the slices anew: whoever
+stays keeps what it has, as far as that leaves everybody with an equal share.
 
 Every order says who holds which slice of its state, and who shall keep it from now on. Its members first spread what
 the others lack (`parcels`): updated parameters to everybody, and the optimizer's state of slices that move to those who
@@ -24,6 +24,12 @@ SLICES = 120
 
 Holders: TypeAlias = tuple[tuple[Rank, ...], ...]
 """The ranks that hold each slice, ascending; empty when nothing is sharded."""
+
+
+def copies_of(workers: int, replicas: int) -> int:
+    """How many of a run's `workers` keep each slice: `replicas`, but never all of them, because then nothing would be
+    sharded. So two workers keep one half each, and the loss of one goes back to the newest checkpoint."""
+    return max(1, min(replicas, workers - 1))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from runtime.config.table import Filled, IntegerChoice, Positive, PositiveNumber, ProperFraction, Table, Texts
 
@@ -32,6 +32,13 @@ class ScratchSettings(Table):
     """width of the feed-forward layer"""
 
 
+def _some_blocks(layers: int) -> int:
+    """Refuses 0: mlx_lm takes it for all blocks, and a person means none."""
+    if layers == 0:
+        raise ValueError("gives no block an adapter; -1 stands for all of them")
+    return layers
+
+
 class AdapterSettings(Table):
     """Which parameters are trained: all of them, or small matrices beside frozen ones."""
 
@@ -43,7 +50,7 @@ class AdapterSettings(Table):
     """factor of what the added matrices contribute"""
     dropout: ProperFraction = 0.0
     """on the adapter's input, while training"""
-    layers: Annotated[int, Field(ge=-1)] = -1
+    layers: Annotated[int, Field(ge=-1), AfterValidator(_some_blocks)] = -1
     """how many blocks get one, counted from the last; -1 all"""
     keys: Texts = ()
     """names of the layers that get one; [] -> all linear layers of a block"""

@@ -23,9 +23,9 @@ class ParallelSettings(Table):
     split: Annotated[tuple[Positive, ...], Field(strict=False)] = ()
     """layers per stage; [] -> by measured cost and memory"""
     shard_optimizer: bool = False
-    """ZeRO-1: each worker keeps a slice of the optimizer's state"""
+    """ZeRO-1: each worker keeps a part of the optimizer's state, not all of it; not with muon and adafactor"""
     replicas: Positive = 2
-    """copies of each optimizer slice (with 3 or more workers)"""
+    """copies of each part, so that a lost worker loses none; two workers keep one each, and go back to a checkpoint"""
     logical_shards: Positive = 16
     """parts that each global batch is cut into; the unit of work that moves between workers"""
 

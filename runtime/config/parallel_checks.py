@@ -67,11 +67,11 @@ def stages_have_layers(config: Config) -> Findings:
 
 
 def replicas_fit_the_workers(config: Config) -> Findings:
-    """A copy of a slice lives on a worker of its own."""
+    """With a copy of each slice on every worker nothing is sharded; of the default, two workers keep one."""
     replicas, workers = config.parallel.replicas, config.parallel.workers
-    if config.parallel.shard_optimizer and 0 < workers < replicas:
-        fact = f"parallel.replicas ({replicas}) is more than parallel.workers ({workers})"
-        yield Finding(at("parallel.replicas"), fact, f"set parallel.replicas to {workers} or less")
+    if config.parallel.shard_optimizer and workers and replicas > max(2, workers - 1):
+        fact = f"parallel.replicas ({replicas}) copies of each slice on {workers} workers leave nothing sharded"
+        yield Finding(at("parallel.replicas"), fact, f"set parallel.replicas to {max(1, workers - 1)} or less")
 
 
 def sliced_state_is_elementwise(config: Config) -> Findings:

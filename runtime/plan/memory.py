@@ -9,7 +9,7 @@
                  and 4 for the sum (trainer/replica.py); the activations are gone by then, so it is not added to them
 
 With adamw in 16 bit that is 2 P + 4 P + 12 P bytes. ZeRO-1 (Rajbhandari and others, 2020) keeps the last term once over
-n workers, and `replicas` copies of each slice: 2 P + 4 P + 12 P r / n.
+n workers, in r = min(`replicas`, n - 1) copies of each slice, and at least one: 2 P + 4 P + 12 P r / n.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from runtime.cluster.slices import copies_of
 from runtime.models.blueprint import Tensor
 
 FLOAT32_BYTES = 4
@@ -35,7 +36,12 @@ class Sharding:
     @property
     def share(self) -> float:
         """Part of the optimizer's state that one worker keeps: 1 without ZeRO-1."""
-        return min(self.replicas, self.workers) / self.workers if self.sharded else 1.0
+        return self.copies / self.workers if self.sharded else 1.0
+
+    @property
+    def copies(self) -> int:
+        """How many workers keep each slice."""
+        return copies_of(self.workers, self.replicas)
 
 
 @dataclass(frozen=True)

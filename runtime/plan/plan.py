@@ -52,6 +52,8 @@ class Plan:
     """The longest micro-batch: rows x positions."""
     devices: tuple[DevicePlan, ...]
     """By stage; one where there is no pipeline."""
+    state_copies: int
+    """How many workers keep each slice of the optimizer's state; 0: it is not sharded."""
     pipeline: Choice | None
     measured: bool
     """Whether the times of the pipeline come from a calibration; else only their ratios mean something."""
@@ -84,6 +86,7 @@ def make(
         rows=config.rows_at_once,
         positions=config.data.max_length,
         devices=tuple(_device(config, blueprint, stage, stages, replicas, pipeline) for stage in range(stages)),
+        state_copies=_sharding(config, replicas).copies if config.parallel.shard_optimizer else 0,
         pipeline=pipeline,
         measured=calibration is not None,
     )
@@ -103,14 +106,17 @@ def _device(
     tensors += [*(blueprint.before if stage == 0 else ()), *(blueprint.behind if is_last else ())]
     batch = Batch(config.rows_at_once, config.data.max_length)
     activations = footprint(layers, blueprint, batch, config.train.grad_checkpoint, has_head=is_last)
-    sharding = Sharding(replicas, config.parallel.shard_optimizer, config.parallel.replicas)
     return DevicePlan(
         stage,
         len(layers),
-        held(tensors, config.optim.name, sharding),
+        held(tensors, config.optim.name, _sharding(config, replicas)),
         activations.peak_bytes(math.ceil(in_flight / chunks)),
         in_flight,
     )
+
+
+def _sharding(config: Config, replicas: int) -> Sharding:
+    return Sharding(replicas, config.parallel.shard_optimizer, config.parallel.replicas)
 
 
 def lines(plan: Plan) -> Iterator[str]:
@@ -119,6 +125,8 @@ def lines(plan: Plan) -> Iterator[str]:
     yield f"model       {plan.architecture}: {plan.parameters:,} parameters{frozen}"
     step = f"{plan.micro_batches} micro-batches of up to {plan.rows} x {plan.positions} tokens"
     yield f"workers     {plan.workers}: {plan.replicas} replicas x {len(plan.devices)} stages; a step is {step} each"
+    if plan.state_copies:
+        yield f"optimizer   {_slices_in_words(plan.state_copies, plan.replicas)}"
     if plan.pipeline is not None:
         yield from _pipeline_lines(plan.pipeline, "measured" if plan.measured else "modelled")
     yield "memory      per device, in GB: activations modelled, all else exact; exchange follows activations"
@@ -159,6 +167,13 @@ def _pipeline_lines(pipeline: Choice, costs: str) -> Iterator[str]:
     yield f"schedule    {pipeline.reason}; times from {costs} costs"
     peaks = ", ".join(str(peak) for peak in one.simulation.peaks)
     yield f"simulated   bubble {100 * one.simulation.bubble:.1f} %; activations kept at once, by stage: {peaks}"
+
+
+def _slices_in_words(copies: int, workers: int) -> str:
+    if workers == 1:
+        return "in slices, all of them on the only worker: as without parallel.shard_optimizer"
+    loss = "its newest checkpoint is gone back to" if copies == 1 else "no state is lost"
+    return f"in slices, each kept by {copies} of {workers} workers; when a worker dies, {loss}"
 
 
 def _gb(size_bytes: int) -> str:

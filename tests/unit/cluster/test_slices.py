@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.cluster.slices import SLICES, Holders, deal_slices, held_by, holders_of, parcels, senders
+from runtime.cluster.slices import SLICES, Holders, copies_of, deal_slices, held_by, holders_of, parcels, senders
 from runtime.ids import Rank
 
 COUNTS = st.sampled_from([1, 7, 24, SLICES])
@@ -36,6 +36,11 @@ def test_whoever_comes_and_goes_every_slice_has_its_copies_and_everybody_an_equa
     for changed in later:
         keepers = deal_slices(ranks_of(changed), keepers, copies)
         assert is_fair(keepers, changed, copies)
+
+
+def test_each_slice_has_its_copies_but_never_one_on_every_worker() -> None:
+    assert [copies_of(workers, 2) for workers in (1, 2, 3, 4)] == [1, 1, 2, 2]
+    assert [copies_of(workers, 4) for workers in (1, 2, 3, 8)] == [1, 1, 2, 4]
 
 
 @given(st.integers(3, 8), st.data())

@@ -202,12 +202,14 @@ def test_every_stage_has_a_layer_and_an_interleaved_one_has_two() -> None:
     assert passes(rule, parallel={"pipeline": 9}, model={"path": "some/model"})
 
 
-def test_copies_of_a_slice_live_on_different_workers() -> None:
+def test_a_copy_of_each_slice_on_every_worker_is_refused_but_not_the_default_on_few() -> None:
     rule = parallel_checks.replicas_fit_the_workers
-    three = {"workers": 3, "replicas": 4}
+    three = {"workers": 3, "replicas": 3}
     assert refused_at(rule, parallel={**three, "shard_optimizer": True}) == "parallel.replicas"
+    assert refused_at(rule, parallel={"workers": 1, "replicas": 3, "shard_optimizer": True}) == "parallel.replicas"
     assert passes(rule, parallel=three)
-    assert passes(rule, parallel={"workers": 4, "replicas": 4, "shard_optimizer": True})
+    assert passes(rule, parallel={"workers": 4, "replicas": 3, "shard_optimizer": True})
+    assert all(passes(rule, parallel={"workers": workers, "shard_optimizer": True}) for workers in (0, 1, 2))
 
 
 def test_only_elementwise_optimizers_are_cut_into_slices() -> None:

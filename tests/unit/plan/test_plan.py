@@ -36,6 +36,17 @@ def test_without_a_pipeline_every_worker_needs_the_same() -> None:
     assert plan.parameters == plan.trained == sum(each.elements for each in llama().once())
 
 
+def test_the_plan_says_what_sharding_saves_and_what_a_death_costs() -> None:
+    def said(workers: int, **parallel: object) -> str:
+        settings = config(shard_optimizer=True, **parallel)
+        return "\n".join(lines(make(settings, llama(), workers)))
+
+    assert "on the only worker: as without parallel.shard_optimizer" in said(1)
+    assert "each kept by 1 of 2 workers; when a worker dies, its newest checkpoint is gone back to" in said(2)
+    assert "each kept by 2 of 4 workers; when a worker dies, no state is lost" in said(4)
+    assert "in slices" not in "\n".join(lines(make(config(), llama(), 4)))
+
+
 def test_stages_hold_their_layers_and_both_ends_hold_a_tied_table() -> None:
     plan = make(config(pipeline=2, schedule="1f1b", split=[3, 1]), llama(), 2)
     first, last = plan.devices
