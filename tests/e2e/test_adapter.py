@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from console.cli.main import main
 from runtime.events import CheckpointWritten, RunStarted, SampleGenerated, StepCommitted
 from tests.support.run_process import RunProcess
 from tests.support.tiny import write_tiny_config
@@ -26,37 +26,32 @@ SETTINGS: dict[str, dict[str, object]] = {
     "eval": {"generate": {"samples": 1, "max_tokens": 4}},
     "train": {"steps": STEPS, "global_batch_size": 16, "micro_batch_size": 4, "grad_checkpoint": "layer"},
     "optim": {"lr": 1e-2, "schedule": "constant"},
+    "parallel": {"workers": 1},
 }
 
 
 def test_an_adapter_beside_a_quantised_base_survives_a_stop_and_is_fused(tmp_path: Path) -> None:
-    quiet = write_tiny_config(tmp_path / "quiet", steps=STEPS, extra=SETTINGS)
-    with RunProcess(quiet, tmp_path / "quiet", arguments=("--workers", "1")) as run:
-        assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
-        (started,) = run.events(RunStarted)
-        assert started.trained_parameters == 512 < started.parameters
-        expected, sample = run.events(CheckpointWritten)[-1], run.events(SampleGenerated)[-1]
-        fused = export_fused(run, tmp_path / "fused")
-    disturbed = write_tiny_config(tmp_path / "disturbed", steps=STEPS, extra=SETTINGS)
-    with RunProcess(disturbed, tmp_path / "disturbed") as run:
+    quiet, stopped = (tmp_path / name for name in ("quiet", "stopped"))
+    config = write_tiny_config(tmp_path, steps=STEPS, extra=SETTINGS)
+    quiet.mkdir()
+    stopped.mkdir()
+    with RunProcess(config, quiet) as calm, RunProcess(config, stopped, arguments=("--workers", "2")) as run:
         run.wait_for(StepCommitted, within_seconds=GUARD_SECONDS)
         run.signal_root(signal.SIGINT)
         assert run.finish(within_seconds=GUARD_SECONDS) == 130, run.tail()
-    with RunProcess(disturbed, tmp_path / "disturbed") as run:
+        assert calm.finish(within_seconds=GUARD_SECONDS) == 0, calm.tail()
+        (started,) = calm.events(RunStarted)
+        assert started.trained_parameters == 512 < started.parameters
+        expected, sample = calm.events(CheckpointWritten)[-1], calm.events(SampleGenerated)[-1]
+    with RunProcess(config, stopped) as run:
         assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
         assert run.events(RunStarted)[-1].resumed_from
         found = run.events(CheckpointWritten)[-1]
     assert (found.step, found.parameter_hash) == (STEPS, expected.parameter_hash)
     assert expected.size_bytes < 20_000  # the adapter, its moments and a manifest, without the base
+    fused = tmp_path / "fused"
+    assert main(["checkpoints", "export", str(calm.run_folder), "--fuse", "--dequantize", str(fused)]) == 0
     assert answered(fused, sample.prompt) == sample.answer
-
-
-def export_fused(run: RunProcess, folder: Path) -> Path:
-    """A plain model folder: the adapter in its base, and no quantisation."""
-    command = [run.command[0], "checkpoints", "export", str(run.run_folder), "--fuse", "--dequantize", str(folder)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=GUARD_SECONDS).stdout
-    assert f"of step {STEPS}" in said
-    return folder
 
 
 def answered(folder: Path, question: str) -> str:
