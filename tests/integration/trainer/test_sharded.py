@@ -13,18 +13,18 @@ from runtime import events as facts
 from runtime.checkpoint.hashing import parameter_hash
 from runtime.cluster.coordinator import Coordinator
 from runtime.cluster.core import Core
-from runtime.cluster.messages import RestorePoint
+from runtime.cluster.messages import Order, RestorePoint
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.session import open_session
 from runtime.cluster.signals import Position
 from runtime.collectives import Peer
 from runtime.errors import PeerLost, StaleGeneration
-from runtime.flow import Batch
+from runtime.flow import Array, Batch
 from runtime.ids import Cursor, Incarnation, Rank, RunId, Step
 from runtime.rpc import GrpcNetwork
 from runtime.trainer.device_engine import DeviceEngine
 from runtime.trainer.device_thread import DeviceThread, open_device_thread
-from runtime.trainer.engine import Local, Parts, Pulse
+from runtime.trainer.engine import Engine, Local, Parts, Pulse
 from runtime.trainer.exchange import PeerExchange
 from runtime.trainer.replica import Replica
 from runtime.trainer.trainer import Identity, Trainer
@@ -35,6 +35,18 @@ from tests.unit.trainer.world import World
 STEPS, WORKERS, SHARDS, RATE = 24, 3, 8, 0.01
 GUARD_SECONDS = 240.0
 PLAN = RunPlan(WORKERS, 16, SHARDS, STEPS, 1.0, verify_every=1, slices=SLICES)
+
+
+class PatientDisk(NoDisk):
+    """Says that the last state was written once every worker has all of it: the run ends then, and no earlier."""
+
+    def __init__(self, rank: Rank, run: Run) -> None:
+        super().__init__(rank)
+        self._run = run
+
+    async def write(self, engine: Engine, order: Order) -> None:
+        await self._run.all_whole.wait()
+        await super().write(engine, order)
 
 
 class MortalEngine(DeviceEngine):
@@ -50,6 +62,14 @@ class MortalEngine(DeviceEngine):
         await trio.lowlevel.checkpoint()
         await super().add_gradients(local, batch)
 
+    async def complete(self, order: Order, vector: Array) -> int:
+        size_bytes = await super().complete(order, vector)
+        if order.state == STEPS:
+            self._run.whole.add(self._own_rank)
+        if len(self._run.whole) == WORKERS:
+            self._run.all_whole.set()
+        return size_bytes
+
 
 @dataclass
 class Run:
@@ -59,6 +79,9 @@ class Run:
     published: list[Any] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
     """Parameter hash of every worker in the end."""
+    whole: set[Rank] = field(default_factory=set)
+    """Who has all parameters of the last state."""
+    all_whole: trio.Event = field(default_factory=trio.Event)
 
     def may_die(self, rank: Rank, step: Step) -> bool:
         """Whether it is this rank's turn, and whoever died before has its slices back since a committed step."""
@@ -99,7 +122,7 @@ class Run:
         peer = Peer.open("127.0.0.1:0", RunId("sharded"), rank)
         try:
             exchange = PeerExchange(peer, replica.update.layout.size, SHARDS, deterministic=True)
-            writer = NoDisk(rank)
+            writer = PatientDisk(rank, self)
             who = Identity(
                 "sharded", rank, incarnation, peer.address, len(world.dataset), "samples", "here", "cpu", pid=1
             )
