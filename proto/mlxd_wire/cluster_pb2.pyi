@@ -157,6 +157,7 @@ class Join(_message.Message):
     PID_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     TRAINED_PARAMETERS_FIELD_NUMBER: _builtins.int
+    STAGE_ADDRESS_FIELD_NUMBER: _builtins.int
     SLICES_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     rank: _builtins.int
@@ -172,6 +173,7 @@ class Join(_message.Message):
     pid: _builtins.int
     parameters: _builtins.int
     trained_parameters: _builtins.int
+    stage_address: _builtins.str
     @_builtins.property
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     @_builtins.property
@@ -194,11 +196,12 @@ class Join(_message.Message):
         pid: _builtins.int = ...,
         parameters: _builtins.int = ...,
         trained_parameters: _builtins.int = ...,
+        stage_address: _builtins.str = ...,
         slices: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "parameters", b"parameters", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch", "slices", b"slices", "trained_parameters", b"trained_parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "parameters", b"parameters", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch", "slices", b"slices", "stage_address", b"stage_address", "trained_parameters", b"trained_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -535,19 +538,22 @@ class Member(_message.Message):
     RANK_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    STAGE_ADDRESS_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
     incarnation: _builtins.int
     peer_address: _builtins.str
+    stage_address: _builtins.str
     def __init__(
         self,
         *,
         rank: _builtins.int = ...,
         incarnation: _builtins.int = ...,
         peer_address: _builtins.str = ...,
+        stage_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "peer_address", b"peer_address", "rank", b"rank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "peer_address", b"peer_address", "rank", b"rank", "stage_address", b"stage_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

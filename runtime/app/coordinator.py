@@ -55,7 +55,7 @@ def plan_of(config: Config, workers: int) -> RunPlan:
         evaluate=has_held_out,
         evaluate_every=config.evaluation.every,
         evaluate_max_batches=config.evaluation.max_batches,
-        answers=generate.samples,
+        answers=generate.samples if config.parallel.pipeline == 1 else 0,
         answers_every=generate.every,
         stop_on_nonfinite=config.train.nonfinite == "error",
         spike_zscore=config.train.spike_zscore,
@@ -63,6 +63,7 @@ def plan_of(config: Config, workers: int) -> RunPlan:
         verify_every=config.sync.verify_every,
         slices=SLICES if config.parallel.shard_optimizer else 0,
         replicas=copies_of(workers, config.parallel.replicas),
+        stages=config.parallel.pipeline,
     )
 
 

@@ -1,6 +1,7 @@
 """The votes on one step, and what they add up to.
 
-Pure; sums are taken in shard order, so that the number of workers does not show."""
+Pure; sums are taken in shard order, so that the number of workers does not show. Every stage of a pipeline votes: the
+last one knows the losses, and each has the squares of its own part of the gradient."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from runtime.cluster import explosion
+from runtime.cluster.grid import Grid
 from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.messages import ShardTally, Verdict, Vote
 from runtime.cluster.signals import GENERATION, Position
@@ -52,22 +54,28 @@ class Ballot:
     order: StepOrder
     repeated: bool = False
     """Whether somebody left during the step: what was measured in it says little."""
+    grid: Grid = field(default_factory=Grid)
     votes: dict[Rank, Vote] = field(default_factory=dict)
 
     def cast(self, rank: Rank, vote: Vote) -> bool:
         """Take a vote; False when it is of another generation or step, not a contributor's, or a repetition."""
         expected = (self.order.generation, self.order.step)
-        if (vote.generation, vote.step) != expected or rank not in self.order.contributors or rank in self.votes:
+        if (vote.generation, vote.step) != expected or rank not in self.contributors or rank in self.votes:
             return False
-        if {tally.shard for tally in vote.tallies} != set(self.order.shards_of(rank)):
+        if {tally.shard for tally in vote.tallies} != set(self.grid.view(self.order, rank).shards_of(rank)):
             return False
         self.votes[rank] = vote
         return True
 
     @property
+    def contributors(self) -> tuple[Rank, ...]:
+        """Everybody whose vote is needed, ascending."""
+        return self.grid.contributors(self.order)
+
+    @property
     def complete(self) -> bool:
         """Whether every contributor has voted: the step may commit."""
-        return set(self.votes) == set(self.order.contributors)
+        return set(self.votes) == set(self.contributors)
 
     @property
     def hashes(self) -> dict[Rank, str]:
@@ -77,10 +85,11 @@ class Ballot:
     def count(self) -> Count:
         """Add the votes up. Call it on a complete ballot only."""
         votes = [self.votes[rank] for rank in sorted(self.votes)]
-        by_shard: dict[ShardId, ShardTally] = {tally.shard: tally for vote in votes for tally in vote.tallies}
+        speakers = [vote for rank, vote in sorted(self.votes.items()) if self.grid.is_last(rank)]
+        by_shard: dict[ShardId, ShardTally] = {tally.shard: tally for vote in speakers for tally in vote.tallies}
         tallies = tuple(by_shard[shard] for shard in sorted(by_shard))
         tokens = sum(tally.tokens for tally in tallies)
-        square_sum = votes[0].grad_square_sum
+        square_sum = math.fsum(self.votes[rank].grad_square_sum for rank in self.grid.group_of(min(self.votes)))
         return Count(
             loss_sum=math.fsum(tally.loss_sum for tally in tallies),
             tokens=tokens,
@@ -91,8 +100,8 @@ class Ballot:
             exchange_seconds=max(vote.exchange_seconds for vote in votes),
             feed_seconds=max(vote.feed_seconds for vote in votes),
             apply_seconds=max(vote.apply_seconds for vote in votes),
-            useful_tokens=sum(vote.useful_tokens for vote in votes),
-            computed_positions=sum(vote.computed_positions for vote in votes),
+            useful_tokens=sum(vote.useful_tokens for vote in speakers),
+            computed_positions=sum(vote.computed_positions for vote in speakers),
             parameter_hashes=tuple((rank, self.votes[rank].parameter_hash) for rank in sorted(self.votes)),
         )
 

@@ -15,6 +15,7 @@ from runtime.cluster.ballot import Ballot, RateOf
 from runtime.cluster.division import Division
 from runtime.cluster.evaluation import Evaluation, ScoresOf, no_scores
 from runtime.cluster.explosion import PASSED_OVER, is_calm
+from runtime.cluster.grid import Grid
 from runtime.cluster.inquiry import Inquiry
 from runtime.cluster.membership import Membership, Role
 from runtime.cluster.messages import EvaluateWork, RestorePoint, StepWork, ToWorker, Work
@@ -96,7 +97,8 @@ class Book:
         """The last step whose replicas were compared and found equal."""
         self.successor = after is not None or generation > 0
         self.phase = Phase.GATHERING
-        self.roster = Membership(Generation(generation), slices=plan.slices)
+        self.grid = Grid(plan.stages)
+        self.roster = Membership(Generation(generation), slices=plan.slices, grid=self.grid)
         self.dealt: tuple[tuple[Generation, Step], Holders] | None = None
         """(generation, state) of the last order, and who keeps which slice according to it."""
         self.division = Division()
@@ -119,7 +121,8 @@ class Book:
     @property
     def enough(self) -> bool:
         """Whether the run may go on with the workers that hold its state."""
-        return len(self.roster.active) >= self.plan.min_workers
+        active = self.roster.active
+        return len(self.grid.leads(active)) * self.plan.stages >= self.plan.fewest
 
     def publish(self, fact: facts.Event) -> None:
         """Write a fact to the journal before anything that follows."""
@@ -164,13 +167,13 @@ class Book:
             self.saves.begin_anew(at.step, roster.generation)
         evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
         worth_keeping = is_calm(at.counters) or not isinstance(work, StepWork)  # the end of a run is saved as it is
-        if self.saves.may_begin and roster.active and not evaluating and worth_keeping:
+        if self.saves.may_begin and roster.is_whole and not evaluating and worth_keeping:
             save = self.saves.begin(at, roster.generation, roster.writers, now)
             self.publish(facts.CheckpointStarted(at.step))
         metrics = self.metrics if self.evaluated_at == at.step else {}
         order = replace(roster.order(at, work, save, keepers), metrics=metrics)
         for entry in roster.with_role(Role.ACTIVE, Role.CATCHING_UP):
-            self.send(entry.session, order)
+            self.send(entry.session, replace(order, work=self.grid.work(work, entry.rank)))
 
     def restart_newcomers(self, reason: str) -> None:
         """Whoever is catching up joins anew, and must not be believed: what it has by now may be of no use."""

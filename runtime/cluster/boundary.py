@@ -24,7 +24,7 @@ def boundary(book: Book, now: float) -> Next | None:
     book.timers.cancel("retry")
     book.quarrel.forgive(now)
     if not book.enough:
-        return Pause(f"{len(book.roster.active)} of at least {book.plan.min_workers} workers are left")
+        return Pause(f"{len(book.roster.active)} of at least {book.plan.fewest} workers are left")
     if rollback.due(book, now):
         return None
     last = book.last
@@ -48,7 +48,8 @@ def boundary(book: Book, now: float) -> Next | None:
 
 def divided(book: Book) -> tuple[Rank, ...]:
     """The owners of the next step's shards, by what is known of the workers' speeds."""
-    for fact in book.division.follow(book.roster.paces, book.plan.shards, Step(book.at.step + 1)):
+    paces = {lead: book.roster.paces[lead] for lead in book.grid.leads(book.roster.active)}
+    for fact in book.division.follow(paces, book.plan.shards, Step(book.at.step + 1)):
         book.publish(fact)
     return book.division.owners
 
@@ -64,7 +65,7 @@ def open_step(
         book.plan.verify_due(Step(book.at.step + 1)) or book.saves.may_begin
     )  # what is saved is right
     order = book.roster.step_order(book.at, samples, owners, verify=verify, inspect=inspect)
-    book.phase, book.ballot = Phase.STEPPING, Ballot(order, repeated)
+    book.phase, book.ballot = Phase.STEPPING, Ballot(order, repeated, grid=book.grid)
     book.order(StepWork(order), now, keepers)
 
 
@@ -84,7 +85,7 @@ def again(book: Book, why: str, now: float) -> Next | None:
     if not book.enough:
         return Boundary()
     book.agree(why, again=True)
-    open_step(book, take_over(ballot.order.owners, book.roster.active), now, repeated=True)
+    open_step(book, take_over(ballot.order.owners, book.grid.leads(book.roster.active)), now, repeated=True)
     return None
 
 

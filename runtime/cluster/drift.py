@@ -48,13 +48,12 @@ def compare(hashes: Mapping[Rank, str], kinds: Mapping[Rank, str], *, among_equa
 def verified(book: Book, ballot: Ballot) -> Next | None:
     """Compare the voters of a complete ballot; None when the step may commit."""
     hashes, roster, at = ballot.hashes, book.roster, book.at.step
-    if len(ballot.votes) == 1:
+    if len(ballot.order.contributors) == 1:
         book.verified_at = at  # whoever is alone is right
     if not hashes:
         return None
-    opinion = compare(
-        hashes, {rank: roster.entries[rank].join.device for rank in hashes}, among_equals=not roster.slices
-    )
+    kinds = {rank: f"{roster.entries[rank].join.device}, stage {book.grid.stage_of(rank)}" for rank in hashes}
+    opinion = compare(hashes, kinds, among_equals=not roster.slices)
     expected = {**opinion.drifted, **dict.fromkeys(opinion.undecided, "")}
     for rank, expectation in expected.items():
         entry = roster.entries[rank]
@@ -62,7 +61,8 @@ def verified(book: Book, ballot: Ballot) -> Next | None:
     if opinion.undecided:
         book.saves.distrust(book.verified_at)
         return RollBack(f"{_names(opinion.undecided)} differ after step {at}, and nobody knows which of them is right")
-    book.saves.vouch(at, Counter(hashes.values()).most_common(1)[0][0])
+    if book.plan.stages == 1:  # of a pipeline each stage has a hash of its own, and a checkpoint that of the whole
+        book.saves.vouch(at, Counter(hashes.values()).most_common(1)[0][0])
     if opinion.drifted:
         book.saves.distrust(book.verified_at, opinion.drifted)
         book.restart_newcomers("it fetched its state from a worker that had drifted")

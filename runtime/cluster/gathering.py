@@ -24,8 +24,14 @@ def entered(book: Book, session: int, join: Join, now: float) -> Next | None:
         if len(book.roster.entries) >= book.plan.workers:
             return Gathered()
         if book.successor:
-            book.timers.keep("gather", now + book.plan.gather_seconds)
+            _gather(book, now)
     return None
+
+
+def _gather(book: Book, now: float) -> None:
+    """Do not wait for ever for whoever is missing, unless nothing goes on without."""
+    if book.plan.stages == 1:
+        book.timers.keep("gather", now + book.plan.gather_seconds)
 
 
 def left(book: Book, session: int, reason: str) -> Next | None:
@@ -41,6 +47,8 @@ def left(book: Book, session: int, reason: str) -> Next | None:
             return restored(book)
         case Phase.CLOSING if not book.roster.active:
             return Pause("every worker is gone before the last checkpoint was written")
+        case Phase.CLOSING if not book.roster.slices and not book.roster.is_whole:
+            return Pause("a stage of the pipeline is gone before the last checkpoint was written")
         case Phase.CLOSING:
             return Closing()
         case Phase.PAUSED if book.roster.active and book.saves.may_begin:
@@ -75,7 +83,7 @@ def bereft(book: Book, then: Next | None) -> Next | None:
     """What follows in truth: the way back, when slices of the optimizer's state went with those who left."""
     roster = book.roster
     active = roster.with_role(Role.ACTIVE)
-    if then is None or isinstance(then, End | RollBack) or not active or roster.have_all(active):
+    if then is None or isinstance(then, End | RollBack) or not active or not roster.slices or roster.have_all(active):
         return then
     missing = sum(not have for have in roster.holders)
     return RollBack(
@@ -162,14 +170,16 @@ def go_on(book: Book, now: float) -> Next | None:
     book.quarrel.forgive(now)
     if book.quarrel.exiles:
         book.timers.keep("forgive", min(book.quarrel.exiles.values()))
-    if not roster.active:
+    if not roster.is_whole:  # nobody is left who has the state; or nobody of some stage of a pipeline
         book.quarrel.forgive_everybody()
         for entry in roster.with_role(Role.CATCHING_UP):  # what it has by now, only its next Join can tell
             book.out.append(Close(entry.session))
             book.take_out(entry.session, "nobody is left who could give it the state")
+        for entry in roster.with_role(Role.ACTIVE):
+            roster.demote(entry, book.at)
         if roster.entries:
             book.phase, book.successor = Phase.GATHERING, True
-            book.timers.keep("gather", now + book.plan.gather_seconds)
+            _gather(book, now)
             if len(roster.entries) >= book.plan.workers:
                 return Gathered()
         return None

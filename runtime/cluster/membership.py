@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from runtime.cluster.division import Pace
+from runtime.cluster.grid import Grid
 from runtime.cluster.messages import Heal, Holding, Join, Member, Order, Save, Vote, Work
 from runtime.cluster.signals import GENERATION, Position
 from runtime.cluster.slices import Holders, holders_of
@@ -51,7 +52,8 @@ class Entry:
     @property
     def member(self) -> Member:
         """As the other workers see it."""
-        return Member(self.join.rank, self.join.incarnation, self.join.peer_address)
+        join = self.join
+        return Member(join.rank, join.incarnation, join.peer_address, join.stage_address)
 
     def reaches(self, at: Position) -> bool:
         """Whether it joined with the state `at`, or will have it once it hears the verdict on the step it prepared."""
@@ -91,6 +93,7 @@ class Membership:
     samples_in_epoch: int = 0
     slices: int = 0
     """> 0: the optimizer's state is sharded, in so many slices."""
+    grid: Grid = field(default_factory=Grid)
 
     def refusal(self, join: Join) -> str:
         """Why this worker may not come in; empty when it may. The first one says which data the run reads."""
@@ -138,7 +141,13 @@ class Membership:
 
     def have_all(self, entries: Sequence[Entry]) -> bool:
         """Whether these, which hold one state, hold all of it between them."""
-        return bool(entries) and len(frozenset().union(*(entry.slices for entry in entries))) >= self.slices
+        stages = self.grid.covered_by(entry.rank for entry in entries)
+        return bool(entries) and stages and len(frozenset().union(*(entry.slices for entry in entries))) >= self.slices
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the active workers hold all of their state between them."""
+        return self.have_all(self.with_role(Role.ACTIVE))
 
     @property
     def writers(self) -> tuple[Rank, ...]:
@@ -181,7 +190,7 @@ class Membership:
         entry.role, entry.holds, entry.heals_from = Role.WAITING, at.step, -1
 
     def admit(self, at: Position, exiles: Container[Rank] = ()) -> list[tuple[Entry, Heal]]:
-        """Newcomers become members: at once if they hold `at`, else by fetching it from the active ones.
+        """Newcomers become members: at once if they hold `at`, else by fetching it from active ones of their stage.
 
         `exiles` have to wait. Returns what to tell those who fetch. Where the optimizer is sharded nobody does: every
         member is given parameters and slices before it works (see `slices`)."""
@@ -191,11 +200,12 @@ class Membership:
                 entry.role = Role.ACTIVE
             elif self.slices:
                 entry.role, entry.slices = Role.ACTIVE, frozenset()
-        sources = tuple(self.entries[rank].member for rank in self.active)
-        told = []
-        for entry in (entry for entry in waiting if sources and entry.role is Role.WAITING):
-            entry.role, entry.heals_from = Role.CATCHING_UP, at.step
-            told.append((entry, Heal(at.step, at.cursor, at.counters, sources)))
+        active, told = self.active, []
+        for entry in (entry for entry in waiting if entry.role is Role.WAITING):
+            sources = tuple(self.entries[rank].member for rank in self.grid.twins(entry.rank, active))
+            if sources:
+                entry.role, entry.heals_from = Role.CATCHING_UP, at.step
+                told.append((entry, Heal(at.step, at.cursor, at.counters, sources)))
         return told
 
     def settle(self, *, again: bool) -> bool:

@@ -25,6 +25,8 @@ class Member:
     rank: Rank
     incarnation: Incarnation
     peer_address: str
+    stage_address: str = ""
+    """Where the other stages of its pipeline reach it; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Join:
     trained_parameters: int = 0
     slices: tuple[int, ...] = ()
     """Slices of the optimizer's state that it holds, as of step `holds`, when that is sharded (see `slices`)."""
+    stage_address: str = ""
 
 
 @dataclass(frozen=True)

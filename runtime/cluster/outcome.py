@@ -28,7 +28,8 @@ def voted(book: Book, entry: Entry, vote: Vote, now: float) -> Next | None:
         book.roster.measure(ballot.votes)
     count = ballot.count()
     bad = _what_is_bad(book, count)
-    ask = book.inquiry.follow(ballot, bad, book.roster.active)
+    others = book.roster.active if book.plan.stages == 1 else ()  # a stage's shards cannot be computed elsewhere
+    ask = book.inquiry.follow(ballot, bad, others)
     if ask is not None:
         book.publish(facts.StepAborted(ballot.order.step, book.roster.generation, ask.why))
         book.agree(ask.why, again=True)

@@ -45,6 +45,13 @@ class RunPlan:
     """> 0: the optimizer's state is sharded, in so many slices ..."""
     replicas: int = 2
     """... each of which so many workers keep."""
+    stages: int = 1
+    """> 1: workers form pipelines of so many stages, and none can be done without."""
+
+    @property
+    def fewest(self) -> int:
+        """With fewer workers nothing goes on."""
+        return self.workers if self.stages > 1 else self.min_workers
 
     @property
     def shards(self) -> int:

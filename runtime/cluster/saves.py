@@ -200,3 +200,4 @@ class Saves:
         self._ordered = {attempt: point for attempt, point in self._ordered.items() if point.step <= step}
         if self.attempt is not None and self.attempt.step > step:
             self.attempt = None
+        self.wanted = False  # whatever was wanted was of a state that is left

@@ -120,6 +120,7 @@ def _join(wire: pb.Join) -> Join:
         parameters=wire.parameters,
         trained_parameters=wire.trained_parameters,
         slices=tuple(wire.slices),
+        stage_address=wire.stage_address,
     )
 
 
@@ -218,7 +219,9 @@ def to_worker_of_wire(wire: pb.ToWorker) -> ToWorker:
 
 def _members(wires: object) -> tuple[Member, ...]:
     found: list[pb.Member] = list(wires)  # type: ignore[call-overload]  # protobuf's repeated container has no public type
-    return tuple(Member(Rank(wire.rank), Incarnation(wire.incarnation), wire.peer_address) for wire in found)
+    return tuple(
+        Member(Rank(wire.rank), Incarnation(wire.incarnation), wire.peer_address, wire.stage_address) for wire in found
+    )
 
 
 def _order(wire: pb.Order) -> Order:

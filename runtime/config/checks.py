@@ -8,13 +8,13 @@ from __future__ import annotations
 from functools import partial
 
 from runtime.config import parallel_checks
+from runtime.config.parallel_checks import OF_ANSWERS
 from runtime.config.places import Finding, Path
 from runtime.config.rule import Findings, Rule, at, rule
 from runtime.config.schema import Config
 from runtime.config.spelling import edit_distance
 
 LOWER_IS_BETTER = ("loss", "perplexity")
-OF_ANSWERS = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL", "instruction_following")
 HIGHER_IS_BETTER = ("token_accuracy", *OF_ANSWERS)
 SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "PASSWORD")
 

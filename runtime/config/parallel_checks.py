@@ -6,6 +6,8 @@ from runtime.config.places import Finding
 from runtime.config.rule import Findings, Rule, at, rule
 from runtime.config.schema import Config
 
+OF_ANSWERS = ("exact_match", "bleu", "rouge1", "rouge2", "rougeL", "instruction_following")
+"""What is measured by answers to held-out prompts."""
 NOT_ELEMENTWISE = ("muon", "adafactor")
 """Optimizers whose update of an element depends on others of its matrix."""
 
@@ -22,17 +24,20 @@ def workers_are_data_times_pipeline(config: Config) -> Findings:
 
 
 def every_worker_has_a_shard(config: Config) -> Findings:
-    """A worker owns at least one logical shard of each global batch."""
-    shards, workers = config.parallel.logical_shards, config.parallel.workers
-    if shards < workers:
-        fact = f"parallel.logical_shards ({shards}) is less than parallel.workers ({workers})"
-        yield Finding(at("parallel.logical_shards"), fact, f"set parallel.logical_shards to {workers} or more")
+    """A worker, or the pipeline that it is a stage of, owns at least one logical shard of each global batch."""
+    shards, workers, stages = config.parallel.logical_shards, config.parallel.workers, config.parallel.pipeline
+    if shards < workers // stages:
+        share = "" if stages == 1 else " / parallel.pipeline"
+        fact = f"parallel.logical_shards ({shards}) is less than parallel.workers{share} ({workers // stages})"
+        yield Finding(
+            at("parallel.logical_shards"), fact, f"set parallel.logical_shards to {workers // stages} or more"
+        )
 
 
 def every_worker_has_a_sample(config: Config) -> Findings:
-    """A worker without a sample only waits for the others."""
+    """A worker without a sample only waits for the others. All stages of a pipeline work on the same ones."""
     samples, workers = config.train.global_batch_size, config.parallel.workers
-    if samples < workers:
+    if samples < workers // config.parallel.pipeline:
         fact = (
             f"train.global_batch_size ({samples}) is less than parallel.workers ({workers}): some would have no sample"
         )
@@ -66,6 +71,37 @@ def stages_have_layers(config: Config) -> Findings:
         yield Finding(at("parallel.pipeline"), fact, f"set parallel.pipeline to {max(1, layers * stages // pieces)}")
 
 
+def a_stage_keeps_its_state_whole(config: Config) -> Findings:
+    """A stage holds the optimizer's state of its own layers alone; slices of slices are not dealt."""
+    stages = config.parallel.pipeline
+    if config.parallel.shard_optimizer and stages > 1:
+        fact = f"cannot be combined with parallel.pipeline = {stages}, whose stages share out the state already"
+        yield Finding(at("parallel.shard_optimizer"), fact, "set it to false")
+
+
+def a_stage_recomputes_layers(config: Config) -> Findings:
+    """A segment of layers may lie across the cut between two stages."""
+    stages = config.parallel.pipeline
+    if config.train.grad_checkpoint == "full" and stages > 1:
+        fact = f'"full" recomputes segments of layers, which parallel.pipeline = {stages} may cut in two'
+        yield Finding(at("train.grad_checkpoint"), fact, 'use "layer"')
+
+
+def a_pipeline_writes_no_answers(config: Config) -> Findings:
+    """An answer goes token by token through the whole model, which no worker of a pipeline holds."""
+    stages, generate = config.parallel.pipeline, config.evaluation.generate
+    if stages == 1:
+        return
+    if generate.every > 0:
+        fact = f"no worker of parallel.pipeline = {stages} holds the whole model, so none can write answers"
+        fix = "set it to 0; `mlx-distributed evaluate` writes them with an exported checkpoint"
+        yield Finding(at("eval.generate.every"), fact, fix)
+    metric = config.checkpoint.metric
+    if metric.removeprefix("eval/").partition("/")[0] in OF_ANSWERS:
+        fact = f'"{metric}" judges answers, and a run with parallel.pipeline = {stages} writes none'
+        yield Finding(at("checkpoint.metric"), fact, 'use "loss"')
+
+
 def replicas_fit_the_workers(config: Config) -> Findings:
     """With a copy of each slice on every worker nothing is sharded; of the default, two workers keep one."""
     replicas, workers = config.parallel.replicas, config.parallel.workers
@@ -84,8 +120,8 @@ def sliced_state_is_elementwise(config: Config) -> Findings:
 
 RULES: tuple[Rule, ...] = (
     rule(workers_are_data_times_pipeline, "parallel.data", "parallel.workers", "parallel.pipeline"),
-    rule(every_worker_has_a_shard, "parallel.logical_shards", "parallel.workers"),
-    rule(every_worker_has_a_sample, "train.global_batch_size", "parallel.workers"),
+    rule(every_worker_has_a_shard, "parallel.logical_shards", "parallel.workers", "parallel.pipeline"),
+    rule(every_worker_has_a_sample, "train.global_batch_size", "parallel.workers", "parallel.pipeline"),
     rule(
         split_covers_the_model,
         "parallel.split",
@@ -94,6 +130,9 @@ RULES: tuple[Rule, ...] = (
         "parallel.schedule",
     ),
     rule(stages_have_layers, "parallel.pipeline", "model.scratch.num_hidden_layers", "parallel.schedule"),
+    rule(a_stage_keeps_its_state_whole, "parallel.shard_optimizer", "parallel.pipeline"),
+    rule(a_stage_recomputes_layers, "train.grad_checkpoint", "parallel.pipeline"),
+    rule(a_pipeline_writes_no_answers, "eval.generate.every", "checkpoint.metric", "parallel.pipeline"),
     rule(replicas_fit_the_workers, "parallel.replicas", "parallel.workers", "parallel.shard_optimizer"),
     rule(sliced_state_is_elementwise, "parallel.shard_optimizer", "optim.name"),
 )

@@ -60,7 +60,7 @@ class Mutation:
 
 
 MUTATIONS = (
-    Mutation("a lost vote is counted", 0, "cluster.ballot", "return set(self.votes) == set(self.order.contributors)", "return len(self.votes) >= max(1, len(self.order.contributors) - 1)"),
+    Mutation("a lost vote is counted", 0, "cluster.ballot", "return set(self.votes) == set(self.contributors)", "return len(self.votes) >= max(1, len(self.contributors) - 1)"),
     Mutation("votes of an older step are counted", 98, "cluster.ballot", "(vote.generation, vote.step) != expected or", "vote.generation != expected[0] or"),
     Mutation("a death opens no new generation", 8, "cluster.boundary", "book.agree(why, again=True)\n    open_step", "open_step"),
     Mutation("the cursor is not advanced", 0, "cluster.ballot", "Cursor(order.cursor + order.samples)", "Cursor(order.cursor)"),
@@ -68,7 +68,7 @@ MUTATIONS = (
     Mutation("the verdict is dropped", 2, "cluster.membership", "at.counters, at.verdict)", "at.counters, at.verdict if len(self.entries) > 1 else None)"),
     Mutation("the verdict is told before the journal knows", 0, "cluster.coordinator", "            await self._settled()\n", ""),
     Mutation("a newcomer is active at once", 0, "cluster.membership", "            if entry.reaches(at):", "            if True:"),
-    Mutation("take-over forgets the dead worker's shards", 1, "cluster.boundary", "open_step(book, take_over(ballot.order.owners, book.roster.active), now, repeated=True)", "open_step(book, tuple(owner if owner in book.roster.active else Rank(99) for owner in ballot.order.owners), now)"),
+    Mutation("take-over forgets the dead worker's shards", 1, "cluster.boundary", "open_step(book, take_over(ballot.order.owners, book.grid.leads(book.roster.active)), now, repeated=True)", "open_step(book, tuple(owner if owner in book.roster.active else Rank(99) for owner in ballot.order.owners), now)"),
     Mutation("take-over gives an orphan to the dead", 1, "cluster.placement", "        heir = owner\n        if owner not in load:", "        heir = owner\n        if owner not in load and len(load) > 2:"),
     Mutation("a skipped step is applied all the same", 1, "cluster.ballot", "committed = CommittedStep(order.step, applied,", "committed = CommittedStep(order.step, count.tokens > 0,"),
     Mutation("a sum of an older generation is applied", 94, "trainer.trainer", "if closed.counters.get(GENERATION, summed_in) != summed_in:", "if False:", also=("cluster.membership", "and 0 < join.prepared == generation", "and 0 < join.prepared")),

@@ -292,3 +292,35 @@ def test_a_secret_is_not_written_into_the_file(name: str) -> None:
 
 def test_an_ordinary_variable_may_be_written_into_the_file() -> None:
     assert passes(checks.no_secret_is_written_down, cluster={"env": {"TOKENIZERS_PARALLELISM": "false"}})
+
+
+def test_stages_are_counted_once_where_shards_and_samples_are_dealt() -> None:
+    grid = {"workers": 8, "pipeline": 4, "logical_shards": 2}
+    assert passes(parallel_checks.every_worker_has_a_shard, parallel=grid)
+    assert passes(parallel_checks.every_worker_has_a_sample, parallel=grid, train={"global_batch_size": 2})
+    refused_at(parallel_checks.every_worker_has_a_shard, parallel={**grid, "pipeline": 2})
+    refused_at(
+        parallel_checks.every_worker_has_a_sample, parallel={**grid, "pipeline": 2}, train={"global_batch_size": 2}
+    )
+
+
+def test_a_stage_keeps_its_optimizer_state_whole() -> None:
+    rule = parallel_checks.a_stage_keeps_its_state_whole
+    assert refused_at(rule, parallel={"pipeline": 2, "shard_optimizer": True}) == "parallel.shard_optimizer"
+    assert passes(rule, parallel={"pipeline": 1, "shard_optimizer": True})
+
+
+def test_a_stage_recomputes_single_layers_and_no_segments() -> None:
+    rule = parallel_checks.a_stage_recomputes_layers
+    assert refused_at(rule, parallel={"pipeline": 2}, train={"grad_checkpoint": "full"}) == "train.grad_checkpoint"
+    assert passes(rule, parallel={"pipeline": 2}, train={"grad_checkpoint": "layer"})
+    assert passes(rule, train={"grad_checkpoint": "full"})
+
+
+def test_a_pipeline_neither_writes_answers_nor_is_judged_by_them() -> None:
+    rule = parallel_checks.a_pipeline_writes_no_answers
+    pipeline = {"pipeline": 2}
+    assert refused_at(rule, parallel=pipeline, eval={"generate": {"every": 5}}) == "eval.generate.every"
+    assert refused_at(rule, parallel=pipeline, checkpoint={"metric": "eval/bleu"}) == "checkpoint.metric"
+    assert passes(rule, parallel=pipeline, checkpoint={"metric": "eval/loss"})
+    assert passes(rule, eval={"generate": {"every": 5}}, checkpoint={"metric": "eval/bleu"})
