@@ -47,6 +47,18 @@ class StepOrder:
 
 
 @dataclass(frozen=True)
+class Packing:
+    """Several samples in each row of a micro-batch: which token is whose."""
+
+    segments_BT: Array
+    """int32: which sample of its row a token belongs to, from 1; 0 is padding."""
+    positions_BT: Array
+    """int32: the token's place within its sample."""
+    samples: tuple[tuple[tuple[ShardId, int], ...], ...]
+    """For each row the samples of its segments 1, 2, ...: (logical shard, number within the shard)."""
+
+
+@dataclass(frozen=True)
 class Micro:
     """Rows that go through the model at once. Targets are the tokens shifted by one; the mask is the target's."""
 
@@ -56,6 +68,23 @@ class Micro:
     """int32; position t predicts position t+1."""
     mask_BT: Array
     """float32 0/1: 1 where tokens_BT[b, t] is a *target* that counts (so column 0 is never 1); padding is 0."""
+    packing: Packing | None = None
+    """None: a row is a sample. Elsewhere `shards` holds the shard of each row's first sample."""
+
+    def cut(self, rows: slice, tokens: slice = slice(None)) -> Micro:
+        """Some of its rows, or the beginnings of them."""
+        packing = self.packing and Packing(
+            self.packing.segments_BT[rows, tokens],
+            self.packing.positions_BT[rows, tokens],
+            self.packing.samples[rows],
+        )
+        return Micro(self.shards[rows], self.tokens_BT[rows, tokens], self.mask_BT[rows, tokens], packing)
+
+    @property
+    def shards_inside(self) -> tuple[ShardId, ...]:
+        """The logical shards that it holds samples of (or padding for), ascending."""
+        packed = () if self.packing is None else (shard for row in self.packing.samples for shard, _ in row)
+        return tuple(sorted({*self.shards, *packed}))
 
 
 @dataclass(frozen=True)
@@ -69,7 +98,9 @@ class Batch:
     sample_ids: Mapping[ShardId, tuple[int, ...]]
     """Which training samples each logical shard holds, for the ledger."""
     useful_tokens: int
+    """Tokens that are predicted within their sample, learnt or not: all but its first."""
     computed_positions: int
+    """Positions that go through the model; useful_tokens are at most as many."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.slices import SLICES
 from runtime.config.model import ModelSettings
 from runtime.config.schema import Config
-from runtime.data.batches import Shaping
+from runtime.data.batches import Shaping, padded_tokens
 from runtime.data.dataset import Datasets, load_datasets, write_quarantine
 from runtime.data.feeder import Feeder
 from runtime.data.mixing import mixed_order
@@ -25,6 +25,7 @@ from runtime.models import blueprint as blueprints
 from runtime.models.adapter import adapter_config
 from runtime.models.device import DeviceKind, compile_supported, default_kind
 from runtime.models.load import Loaded, load_model
+from runtime.models.packed import refuse_unpackable
 from runtime.models.tokenizer import json_bytes
 from runtime.plan.plan import make
 from runtime.trainer.evaluate import HeldOut
@@ -96,6 +97,7 @@ class Equipment:
             config.data.pad_multiple,
             config.run.deterministic,
             config.data.tokens_per_batch,
+            padded_tokens(config.data.max_length, config.data.pad_multiple) if config.data.batching == "pack" else 0,
         )
         return Feeder(train, plan, shaping, prefetch=config.data.prefetch)
 
@@ -137,6 +139,8 @@ def compiles(config: Config, kind: DeviceKind, samples_in_epoch: int) -> bool:
 def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     """Load and build everything. Call it on the thread that will own mlx, after `load_blas`. Raises RunError."""
     loaded = load_model(config.model, config.run.seed)
+    if config.data.batching == "pack":
+        refuse_unpackable(loaded.model, str(loaded.config.get("model_type")))
     datasets = load_datasets(config.data, loaded.tokenizer, seed=config.run.seed)
     compiled = compiles(config, default_kind(), len(datasets.train))
     if not compiled:

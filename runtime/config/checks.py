@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from runtime.config import parallel_checks
+from runtime.config import data_checks, parallel_checks
 from runtime.config.parallel_checks import OF_ANSWERS
 from runtime.config.places import Finding, Path
 from runtime.config.rule import Findings, Rule, at, rule
@@ -258,6 +258,7 @@ RULES: tuple[Rule, ...] = (
     rule(loss_scale_needs_float16, "optim.loss_scale", "model.dtype"),
     rule(micro_batch_fits_global_batch, "train.micro_batch_size", "train.global_batch_size"),
     rule(token_batch_holds_a_sample, "data.tokens_per_batch", "data.max_length"),
+    *data_checks.RULES,
     rule(weights_need_weighted_mixing, "data.source.weight", "data.mixing"),
     rule(sources_differ, "data.source"),
     rule(held_out_data_is_said_once, "data.eval.eval_fraction", "data.eval.path"),

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.data.tokens import TokenDataset
+from runtime.data.packed import common_shape, items_of, narrowest, packed_micros
+from runtime.data.packing import best_fit
+from runtime.data.tokens import Samples, TokenDataset
 from runtime.flow import Micro
 from runtime.ids import ShardId
 
@@ -28,6 +30,8 @@ class Shaping:
     """True: one shape for the whole global batch, and no micro-batch holds rows of two shards."""
     tokens_per_batch: int = 0
     """> 0: as many rows at once as have this many positions, padding included; one row where it alone has more."""
+    row_tokens: int = 0
+    """> 0: rows of up to this many tokens (one more than a multiple) hold several samples; 0: a row is a sample."""
 
     def rows_at_once(self, tokens: int) -> int:
         """Rows of this many tokens that go through the model at once, at most."""
@@ -42,7 +46,22 @@ class GlobalShape:
 
     rows_per_shard: int
     longest: int
-    """Tokens of the longest sample in it."""
+    """Tokens of its longest row."""
+
+
+def global_shape(
+    dataset: Samples, shards: Mapping[ShardId, NDArray[np.int64]], rows_per_shard: int, shaping: Shaping
+) -> GlobalShape:
+    """The one shape of a global batch, all of whose `shards` are given; only looked at with `deterministic`.
+
+    `rows_per_shard` is the most samples that a shard of this run may have.
+    """
+    if not shaping.deterministic:
+        return GlobalShape(rows_per_shard, 0)
+    lengths = [[dataset.length(int(sample)) for sample in samples] for samples in shards.values()]
+    if shaping.row_tokens:
+        return GlobalShape(*common_shape(lengths, shaping.pad_multiple, shaping.row_tokens))
+    return GlobalShape(rows_per_shard, max((max(shard, default=1) for shard in lengths), default=1))
 
 
 def padded_tokens(length: int, multiple: int) -> int:
@@ -51,7 +70,7 @@ def padded_tokens(length: int, multiple: int) -> int:
 
 
 def make_micros(
-    dataset: TokenDataset,
+    dataset: Samples,
     shards: Mapping[ShardId, Sequence[int] | NDArray[np.int64]],
     shape: GlobalShape,
     shaping: Shaping,
@@ -65,20 +84,35 @@ def make_micros(
         return tuple(
             micro for shard in sorted(shards) for micro in _shard_alone(dataset, shard, shards[shard], shape, shaping)
         )
+    if shaping.row_tokens:
+        return _packed(dataset, shards, shaping)
     rows = [(int(sample), shard) for shard in sorted(shards) for sample in shards[shard]]
-    rows.sort(key=lambda row: dataset.lengths[row[0]])
+    rows.sort(key=lambda row: dataset.length(row[0]))
     if not rows:
         return (_micro(dataset, [], min(shards, default=ShardId(0)), 1, padded_tokens(1, shaping.pad_multiple)),)
     return tuple(_merged(dataset, chunk, shaping) for chunk in _chunks(dataset, rows, shaping))
 
 
-def _chunks(
-    dataset: TokenDataset, rows: list[tuple[int, ShardId]], shaping: Shaping
-) -> Iterator[list[tuple[int, ShardId]]]:
+def _packed(
+    dataset: Samples, shards: Mapping[ShardId, Sequence[int] | NDArray[np.int64]], shaping: Shaping
+) -> tuple[Micro, ...]:
+    """The samples of all shards together, in as few rows as best fit needs."""
+    items, widest = items_of(shards), shaping.row_tokens
+    lengths = [dataset.length(sample) for sample, _, _ in items]
+    at_once = shaping.rows_at_once(widest)
+    rows = max(1, len(best_fit(lengths, widest)))
+    pieces = math.ceil(rows / at_once)
+    rows = pieces * math.ceil(rows / pieces)
+    tokens = narrowest(lengths, rows, shaping.pad_multiple, widest)
+    padding = min(shards, default=ShardId(0))
+    return tuple(packed_micros(dataset, items, padding, rows=rows, at_once=at_once, tokens=tokens))
+
+
+def _chunks(dataset: Samples, rows: list[tuple[int, ShardId]], shaping: Shaping) -> Iterator[list[tuple[int, ShardId]]]:
     """The rows, shorter ones first, in pieces of as many as may go through the model at once."""
     start = 0
     for end, (sample, _) in enumerate(rows):
-        tokens = padded_tokens(int(dataset.lengths[sample]), shaping.pad_multiple)
+        tokens = padded_tokens(dataset.length(sample), shaping.pad_multiple)
         if end - start >= shaping.rows_at_once(tokens):
             yield rows[start:end]
             start = end
@@ -86,34 +120,35 @@ def _chunks(
 
 
 def _shard_alone(
-    dataset: TokenDataset,
+    dataset: Samples,
     shard: ShardId,
     samples: Sequence[int] | NDArray[np.int64],
     shape: GlobalShape,
     shaping: Shaping,
 ) -> list[Micro]:
     """One shard in micro-batches of the global batch's one shape."""
+    if shaping.row_tokens:
+        rows, tokens, items = shape.rows_per_shard, shape.longest, items_of({shard: samples})
+        return packed_micros(dataset, items, shard, rows=rows, at_once=shaping.rows_at_once(tokens), tokens=tokens)
     tokens = padded_tokens(shape.longest, shaping.pad_multiple)
     pieces = math.ceil(shape.rows_per_shard / shaping.rows_at_once(tokens))
     rows_at_once = math.ceil(shape.rows_per_shard / pieces)
-    rows = [(int(sample), shard) for sample in samples]
+    alone = [(int(sample), shard) for sample in samples]
     return [
-        _micro(dataset, rows[piece * rows_at_once : (piece + 1) * rows_at_once], shard, rows_at_once, tokens)
+        _micro(dataset, alone[piece * rows_at_once : (piece + 1) * rows_at_once], shard, rows_at_once, tokens)
         for piece in range(pieces)
     ]
 
 
-def _merged(dataset: TokenDataset, rows: list[tuple[int, ShardId]], shaping: Shaping) -> Micro:
+def _merged(dataset: Samples, rows: list[tuple[int, ShardId]], shaping: Shaping) -> Micro:
     """Rows of several shards; their number is padded to a power of two, so that few shapes are ever compiled."""
-    longest = max(int(dataset.lengths[sample]) for sample, _ in rows)
+    longest = max(dataset.length(sample) for sample, _ in rows)
     tokens = padded_tokens(longest, shaping.pad_multiple)
     count = min(shaping.rows_at_once(tokens), 1 << (len(rows) - 1).bit_length())
     return _micro(dataset, rows, rows[-1][1], count, tokens)
 
 
-def _micro(
-    dataset: TokenDataset, rows: list[tuple[int, ShardId]], padding_shard: ShardId, count: int, tokens: int
-) -> Micro:
+def _micro(dataset: Samples, rows: list[tuple[int, ShardId]], padding_shard: ShardId, count: int, tokens: int) -> Micro:
     tokens_BT = np.zeros((count, tokens), np.int32)
     mask_BT = np.zeros((count, tokens), np.float32)
     for row, (sample, _) in enumerate(rows):

@@ -10,12 +10,11 @@ import math
 from collections import OrderedDict
 from typing import TypeAlias
 
-import numpy as np
 import trio
 
-from runtime.data.batches import GlobalShape, Shaping, make_micros
+from runtime.data.batches import Shaping, global_shape, make_micros
 from runtime.data.plan import BatchPlan
-from runtime.data.tokens import TokenDataset
+from runtime.data.tokens import Samples
 from runtime.flow import Batch, StepOrder
 from runtime.ids import Cursor, Rank, ShardId, Step
 
@@ -23,7 +22,7 @@ _Key: TypeAlias = tuple[Cursor, int, int, tuple[ShardId, ...]]
 """All that a batch depends on: cursor, samples, number of logical shards, the shards wanted."""
 
 
-def make_batch(dataset: TokenDataset, plan: BatchPlan, shaping: Shaping, order: StepOrder, rank: Rank) -> Batch:
+def make_batch(dataset: Samples, plan: BatchPlan, shaping: Shaping, order: StepOrder, rank: Rank) -> Batch:
     """The rows of every shard that `order` gives to `rank`. Pure; raises ValueError for an order of another run."""
     return _make(
         dataset, plan, shaping, order.step, (order.cursor, order.samples, len(order.owners), order.shards_of(rank))
@@ -36,7 +35,7 @@ class Feeder:
     One caller at a time. The plan belongs to the feeder's one thread once the first batch was asked for.
     """
 
-    def __init__(self, dataset: TokenDataset, plan: BatchPlan, shaping: Shaping, *, prefetch: int = 4) -> None:
+    def __init__(self, dataset: Samples, plan: BatchPlan, shaping: Shaping, *, prefetch: int = 4) -> None:
         self._dataset, self._plan, self._shaping, self._prefetch = dataset, plan, shaping, prefetch
         self._ready: OrderedDict[_Key, Batch] = OrderedDict()
         self._wanted: list[tuple[Step, _Key]] = []
@@ -117,22 +116,19 @@ class Feeder:
         self._news.set()
 
 
-def _make(dataset: TokenDataset, plan: BatchPlan, shaping: Shaping, step: Step, key: _Key) -> Batch:
+def _make(dataset: Samples, plan: BatchPlan, shaping: Shaping, step: Step, key: _Key) -> Batch:
     cursor, samples, total_shards, shards = key
-    everything = plan.samples(cursor, samples)
     by_shard = plan.shards(cursor, samples, total_shards)
     mine = {shard: by_shard[shard] for shard in shards}
-    shape = GlobalShape(
-        rows_per_shard=math.ceil(plan.global_batch_size / total_shards),
-        longest=int(np.max(plan.lengths[everything])),
-    )
+    shape = global_shape(dataset, by_shard, math.ceil(plan.global_batch_size / total_shards), shaping)
     micros = make_micros(dataset, mine, shape, shaping)
+    taken = {shard: tuple(int(sample) for sample in ids) for shard, ids in mine.items()}
     return Batch(
         step=step,
         cursor=cursor,
         shards=shards,
         micros=micros,
-        sample_ids={shard: tuple(int(sample) for sample in ids) for shard, ids in mine.items()},
-        useful_tokens=sum(int(micro.mask_BT.sum()) for micro in micros),
+        sample_ids=taken,
+        useful_tokens=sum(max(0, dataset.length(sample) - 1) for ids in taken.values() for sample in ids),
         computed_positions=sum(micro.tokens_BT.shape[0] * (micro.tokens_BT.shape[1] - 1) for micro in micros),
     )

@@ -6,11 +6,33 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.data.encoded import Encoded
+
+
+class Samples(Protocol):
+    """Tokenised samples by number, wherever they are kept."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def sample(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """(ids, mask) of one sample."""
+        ...
+
+    def length(self, number: int) -> int:
+        """Tokens of one sample."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of everything that training sees."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +62,10 @@ class TokenDataset:
         """(ids, mask) of one sample, as views."""
         start, end = self.offsets[number], self.offsets[number + 1]
         return self.ids[start:end], self.mask[start:end]
+
+    def length(self, number: int) -> int:
+        """Tokens of one sample."""
+        return int(self.offsets[number + 1] - self.offsets[number])
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:

@@ -40,6 +40,8 @@ def committed(training: Training, event: StepCommitted, wall_seconds: float) -> 
         learning_rate=training.learning_rate.add(event.step, event.learning_rate),
         tokens_per_second=training.tokens_per_second.add(event.step, rate),
         tokens=training.tokens + event.tokens,
+        useful_tokens=training.useful_tokens + event.useful_tokens,
+        computed_positions=training.computed_positions + event.computed_positions,
         committed=training.committed + 1,
         skipped=training.skipped + (not event.applied),
         loss_scale=training.loss_scale,

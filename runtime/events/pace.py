@@ -36,3 +36,9 @@ def smoothed_loss(state: RunState, steps: int = 16) -> float | None:
     points = [point for point in state.training.recent.newest(steps) if point.applied and point.tokens > 0]
     tokens = sum(point.tokens for point in points)
     return sum(point.loss * point.tokens for point in points) / tokens if tokens else None
+
+
+def efficiency(state: RunState) -> float | None:
+    """Useful tokens over computed positions of all commits: what padding leaves; None where it is not known."""
+    training = state.training
+    return training.useful_tokens / training.computed_positions if training.computed_positions else None

@@ -110,6 +110,9 @@ class Training:
     tokens_per_second: Curve = Curve()
     tokens: int = 0
     """Trained tokens of all commits that the journal carries, repeated ones included."""
+    useful_tokens: int = 0
+    computed_positions: int = 0
+    """Of the same commits: how full the rows were."""
     committed: int = 0
     skipped: int = 0
     loss_scale: float = 0.0

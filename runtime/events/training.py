@@ -32,7 +32,7 @@ class StepCommitted:
     feed_seconds: float = 0.0
     """The slowest member's share of each phase."""
     useful_tokens: int = 0
-    """Tokens of the global batch that are not padding, trained or not."""
+    """Tokens of the global batch that were predicted within their sample, learnt or not; padding is none."""
     computed_positions: int = 0
     """Positions that went through the model, padding included."""
     owners: tuple[Rank, ...] = ()

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from runtime.config.architectures import KNOWN_BY_NAME, NOT_PACKABLE, unpackable
 from runtime.config.schema import Config
+from runtime.errors import ModelError
 from runtime.models.blueprint import Blueprint, Tensor
 from runtime.pipeline.choice import Choice
 from runtime.pipeline.costs import Calibration
@@ -69,12 +71,15 @@ def make(
 ) -> Plan:
     """The plan of `config` on so many workers, each with `memory_bytes`.
 
-    Raises NoPartition when a pipeline is asked for that cannot be had."""
+    Raises NoPartition when a pipeline is asked for that cannot be had, ModelError when rows should be packed and the
+    architecture is known not to allow it."""
     stages = config.parallel.pipeline
     replicas = max(1, workers // stages)
     pipeline = None
     if stages > 1:
         pipeline = chosen(config, blueprint, workers, memory_bytes=memory_bytes, calibration=calibration)
+    if config.data.batching == "pack" and blueprint.architecture in NOT_PACKABLE:
+        raise ModelError(f'{unpackable(blueprint.architecture, KNOWN_BY_NAME)}; use "bucket"')
     tensors = blueprint.once()
     return Plan(
         architecture=blueprint.architecture,

@@ -22,7 +22,7 @@ from mlx import nn
 from mlx.utils import tree_unflatten
 
 from runtime.errors import ModelError
-from runtime.flow import Array, Micro
+from runtime.flow import Array, Micro, Packing
 from runtime.ids import ShardId, Step
 
 POSITIONS = 1 << 20
@@ -34,6 +34,9 @@ class Rows:
 
     def __init__(self) -> None:
         self.numbers_B: mx.array | None = None
+        """Where rows hold several samples: [B, T], a number per sample."""
+        self.positions_BT: mx.array | None = None
+        """Where rows hold several samples: the place of each position within its sample."""
 
 
 class RowDropout(nn.Module):  # type: ignore[misc]  # mlx.nn ships no types
@@ -47,14 +50,18 @@ class RowDropout(nn.Module):  # type: ignore[misc]  # mlx.nn ships no types
         """`x`, or some of it. Raises ModelError if the first axis is not that of the rows."""
         if not self.training:
             return x
-        numbers_B = self._rows.numbers_B
+        numbers_B, positions_BT = self._rows.numbers_B, self._rows.positions_BT
         if numbers_B is None or x.ndim < 3 or x.shape[0] != numbers_B.shape[0]:
             raise ModelError(
                 f"model.adapter.dropout: a layer of this model takes {list(x.shape)}, not rows of positions (the "
                 "experts of a mixture do); set it to 0, or name other layers in model.adapter.keys"
             )
-        positions_T = mx.arange(x.shape[1], dtype=mx.uint32) + (self._layer * POSITIONS) % (1 << 32)
-        keys_BT = mx.stack(mx.broadcast_arrays(numbers_B[:, None], positions_T[None, :]), axis=-1)
+        if positions_BT is None:
+            positions_BT, numbers_BT = mx.arange(x.shape[1], dtype=mx.uint32)[None, :], numbers_B[:, None]
+        else:
+            positions_BT, numbers_BT = positions_BT.astype(mx.uint32), numbers_B
+        positions_BT = positions_BT + (self._layer * POSITIONS) % (1 << 32)
+        keys_BT = mx.stack(mx.broadcast_arrays(numbers_BT, positions_BT), axis=-1)
         size_D = math.prod(x.shape[2:])
 
         def draw(key: mx.array) -> mx.array:
@@ -80,14 +87,32 @@ def place_dropout(model: Any) -> Rows | None:
 
 
 def row_numbers(seed: int, step: Step, micros: Sequence[Micro]) -> list[Array]:
-    """For each micro-batch of one batch (whole shards, the rows of each in order): uint32 [B], a number per row."""
+    """For each micro-batch of one batch (whole shards, the rows of each in order): uint32 [B], a number per row.
+
+    Where rows hold several samples: [B, T], the number that the sample would have if it had a row of its own.
+    """
     seen: Counter[ShardId] = Counter()
     numbers = []
     for micro in micros:
+        if micro.packing is not None:
+            numbers.append(_numbers_of_samples(seed, step, micro.packing))
+            continue
         row = []
         for shard in micro.shards:
-            packed = struct.pack("<4q", seed, step, shard, seen[shard])
-            row.append(int.from_bytes(hashlib.blake2b(packed, digest_size=4).digest(), "little"))
+            row.append(_number(seed, step, shard, seen[shard]))
             seen[shard] += 1
         numbers.append(np.array(row, np.uint32))
     return numbers
+
+
+def _number(seed: int, step: Step, shard: ShardId, index: int) -> int:
+    packed = struct.pack("<4q", seed, step, shard, index)
+    return int.from_bytes(hashlib.blake2b(packed, digest_size=4).digest(), "little")
+
+
+def _numbers_of_samples(seed: int, step: Step, packing: Packing) -> Array:
+    found = np.zeros(packing.segments_BT.shape, np.uint32)
+    for row, samples in enumerate(packing.samples):
+        table = [0, *(_number(seed, step, shard, index) for shard, index in samples)]
+        found[row] = np.array(table, np.uint32)[packing.segments_BT[row]]
+    return found

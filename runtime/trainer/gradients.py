@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
+from runtime.flow import Packing
+from runtime.models.packed import forward
 from runtime.trainer.cross_entropy import token_losses
 from runtime.trainer.dropout import place_dropout
 from runtime.trainer.recompute import Recompute
@@ -52,40 +54,35 @@ class GradientFunctions:
         """Whether `add` needs the numbers of the rows."""
 
         def loss(
-            parameters: Tree,
-            tokens_BT: mx.array,
-            mask_BT: mx.array,
-            factor: mx.array | None,
-            numbers_B: mx.array | None,
+            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, factor: mx.array | None, marks: Tree
         ) -> tuple[mx.array, mx.array]:
             model.update(tree_unflatten(list(parameters.items())))
             if rows is not None:
-                rows.numbers_B = numbers_B
+                rows.numbers_B, rows.positions_BT = marks.get("numbers"), marks.get("positions")
             with remembering():
-                logits_BSV = model(tokens_BT[:, :-1])
-            losses_B = row_losses(logits_BSV, tokens_BT, mask_BT)
-            return losses_B.sum() if factor is None else losses_B.sum() * factor, losses_B
+                if "segments" in marks:
+                    logits_BSV = forward(model, tokens_BT[:, :-1], marks["segments"])
+                    losses = token_losses(logits_BSV, tokens_BT[:, 1:]) * mask_BT[:, 1:]
+                else:
+                    losses = row_losses(model(tokens_BT[:, :-1]), tokens_BT, mask_BT)
+            return losses.sum() if factor is None else losses.sum() * factor, losses
 
         both: Callable[..., Any] = mx.value_and_grad(loss)
 
         def first(
-            parameters: Tree,
-            tokens_BT: mx.array,
-            mask_BT: mx.array,
-            scale: mx.array | None,
-            numbers_B: mx.array | None,
+            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None, marks: Tree
         ) -> tuple[mx.array, Tree]:
             self.traced += compiled  # the body of a compiled function runs when it is compiled, and then no more
             factor = None if scale is None else scale / _power_of_two(tokens_BT.size)
-            (_, losses_B), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor, numbers_B)
+            (_, losses), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor, marks)
             gradients = _cast(found, mx.float32)
             if factor is not None:
                 gradients = {name: value / factor for name, value in gradients.items()}
-            return losses_B, gradients
+            return losses, gradients
 
-        def more(parameters: Tree, so_far: Tree, *batch: mx.array | None) -> tuple[mx.array, Tree]:
-            losses_B, gradients = first(parameters, *batch)
-            return losses_B, {name: so_far[name] + value for name, value in gradients.items()}
+        def more(parameters: Tree, so_far: Tree, *batch: Any) -> tuple[mx.array, Tree]:
+            losses, gradients = first(parameters, *batch)
+            return losses, {name: so_far[name] + value for name, value in gradients.items()}
 
         def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
             model.update(tree_unflatten(list(_cast(parameters, compute).items())))
@@ -111,20 +108,26 @@ class GradientFunctions:
         mask: Any,
         scale: mx.array | None = None,
         numbers: Any = None,
+        packing: Packing | None = None,
     ) -> tuple[mx.array, Tree]:
         """(row losses [B], `so_far` plus the gradients of this micro-batch in float32), lazily.
 
         `scale` is float16's loss scale: of the mean over the positions of the micro-batch (in number, the next power of
         two), as where a loss is a mean, so that one scale suits micro-batches of every size. `numbers` [B] tell the
-        rows apart (`dropout.row_numbers`), and are only looked at if the model has dropout.
+        rows apart (`dropout.row_numbers`), and are only looked at if the model has dropout. With `packing` the samples
+        of a row do not see each other, numbers are [B, T], and the losses are those of the targets, [B, S].
         """
         tokens_BT, mask_BT = mx.array(tokens), mx.array(mask)
-        numbers_B = mx.array(numbers) if self.drops else None
+        marks = {} if packing is None else {"segments": mx.array(packing.segments_BT[:, :-1])}
+        if self.drops and packing is None:
+            marks["numbers"] = mx.array(numbers)
+        elif self.drops and packing is not None:
+            marks |= {"numbers": mx.array(numbers[:, :-1]), "positions": mx.array(packing.positions_BT[:, :-1])}
         self.shapes.add(tuple(tokens_BT.shape))
         if so_far is None:
-            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT, scale, numbers_B)
+            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT, scale, marks)
         else:
-            result = self._more(parameters, so_far, tokens_BT, mask_BT, scale, numbers_B)
+            result = self._more(parameters, so_far, tokens_BT, mask_BT, scale, marks)
         return result
 
     def judge(self, parameters: Tree, tokens: Any, mask: Any) -> tuple[mx.array, mx.array]:

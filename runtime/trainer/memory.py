@@ -88,7 +88,7 @@ def most_rows(batch: Batch) -> int:
 def _pieces(micro: Micro, rows: int) -> list[Micro]:
     starts = range(0, len(micro.shards), rows)
     cut = (slice(start, start + rows) for start in starts)
-    return [Micro(micro.shards[part], micro.tokens_BT[part], micro.mask_BT[part]) for part in cut]
+    return [micro.cut(part) for part in cut]
 
 
 class Headroom:
@@ -144,10 +144,8 @@ def half_a_row(batch: Batch) -> Batch:
     """The first half of one row of the largest micro-batch, and nothing of any other shard: if this does not fit,
     nothing will."""
     largest = max(batch.micros, key=lambda micro: np.size(micro.tokens_BT))
-    tokens = largest.tokens_BT.shape[1] // 2 + 1
-    shards = largest.shards[:1]
-    micro = Micro(shards, largest.tokens_BT[:1, :tokens], largest.mask_BT[:1, :tokens])
-    return replace(batch, shards=shards, micros=(micro,))
+    micro = largest.cut(slice(1), slice(largest.tokens_BT.shape[1] // 2 + 1))
+    return replace(batch, shards=micro.shards_inside, micros=(micro,))
 
 
 def _positions(batch: Batch) -> int:

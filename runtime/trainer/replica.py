@@ -33,6 +33,7 @@ from runtime.trainer.dropout import row_numbers
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
 from runtime.trainer.slices import Slices
+from runtime.trainer.tally import tally_rows
 from runtime.trainer.update import Update
 
 
@@ -224,7 +225,7 @@ class Replica:
         """(row losses, `total` plus the gradients of one micro-batch), lazily."""
         state = self._now()
         scale = None if self.loss_scale is None else mx.array(self.loss_scale.after(state.counters), mx.float32)
-        return self.functions.add(state.parameters, total, micro.tokens_BT, micro.mask_BT, scale, rows)
+        return self.functions.add(state.parameters, total, micro.tokens_BT, micro.mask_BT, scale, rows, micro.packing)
 
     def _add_by_tree(self, local: Local, batch: Batch) -> None:
         """Shards from left to right, what was already there between them; at most log2(V) + 1 sums live at once."""
@@ -257,10 +258,9 @@ class Replica:
         loss_sums = dict.fromkeys(batch.shards, 0.0)
         tokens = dict.fromkeys(batch.shards, 0)
         for micro, losses_B in zip(micros, losses, strict=True):
-            counts_B = np.asarray(micro.mask_BT[:, 1:].sum(axis=-1))
-            for shard, loss, count in zip(micro.shards, losses_B.tolist(), counts_B.tolist(), strict=True):
+            for shard, loss, count in tally_rows(micro, losses_B):
                 loss_sums[shard] += loss
-                tokens[shard] += int(count)
+                tokens[shard] += count
         for shard in batch.shards:
             ids = tuple(batch.sample_ids.get(shard, ()))
             local.tallies[shard] = ShardTally(ShardId(shard), loss_sums[shard], tokens[shard], ids)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from console.cli.progress.figures import columns, count, duration
 from runtime.events import RunState
-from runtime.events.pace import remaining_seconds, smoothed_loss, tokens_per_second
+from runtime.events.pace import efficiency, remaining_seconds, smoothed_loss, tokens_per_second
 
 _BAR_COLUMNS = 20
 
@@ -30,11 +30,14 @@ def parts_of(state: RunState) -> list[Part]:
         return [Part("starting" if not state.stopping else "stopping", 9), workers, restarts]
     step = state.training.step
     loss = smoothed_loss(state)
+    useful = efficiency(state)
     parts = [
         Part(f"step {step}/{plan.last_step}", 9),
         Part("loss ?" if loss is None else f"loss {loss:.4f}", 7),
         Part(f"{count(tokens_per_second(state))} tok/s", 6),
     ]
+    if useful is not None:
+        parts.append(Part(f"useful {useful:.0%}", 2))
     if state.outcome is not None:
         return [*parts, restarts]
     if step < plan.last_step:

@@ -10,7 +10,7 @@ from pathlib import Path
 from console.cli.progress.figures import clean, count, duration, harmless, padded, shortened, size, some
 from runtime.events import RunState, SampleGenerated
 from runtime.events.curve import Bucket
-from runtime.events.pace import tokens_per_second
+from runtime.events.pace import efficiency, tokens_per_second
 
 _LABEL_COLUMNS = 15
 _MOST_SAMPLES = 8
@@ -106,7 +106,9 @@ def _scores(state: RunState) -> str:
 def _tokens(state: RunState) -> str:
     if state.training.last is None:
         return ""
-    return f"{count(state.training.tokens)} trained, {count(tokens_per_second(state))} tok/s at the end"
+    useful = efficiency(state)
+    rows = "" if useful is None else f"; {useful:.1%} of the computed positions were of use"
+    return f"{count(state.training.tokens)} trained, {count(tokens_per_second(state))} tok/s at the end{rows}"
 
 
 def _memory(state: RunState) -> str:

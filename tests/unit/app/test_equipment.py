@@ -61,6 +61,12 @@ def test_the_feeder_follows_the_configured_batching(tmp_path: Path, batching: st
     assert len(plan.samples(Cursor(0), plan.global_batch_size)) == plan.global_batch_size
 
 
+def test_packed_rows_are_as_wide_as_the_longest_sample_may_be(tmp_path: Path) -> None:
+    feeder = equipped(tmp_path, extra={"data": {"batching": "pack", "max_length": 300, "pad_multiple": 64}}).feeder()
+    assert feeder._shaping.row_tokens == 321
+    assert feeder._plan.window == 1
+
+
 def test_a_run_counted_in_epochs_ends_its_stream_and_one_counted_in_steps_does_not(tmp_path: Path) -> None:
     counted = {"train": {"steps": 0, "epochs": 1.5}}
     assert equipped(tmp_path / "epochs", extra=counted).feeder()._plan.total_samples == SAMPLES * 3 // 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.config import checks, parallel_checks
+from runtime.config import checks, data_checks, parallel_checks
 from runtime.config.checks import RULES
 from runtime.config.fields import all_keys, all_tables
 from runtime.config.places import Finding, dotted
@@ -46,7 +46,7 @@ def test_every_rule_says_which_keys_it_reads() -> None:
 def test_every_rule_of_the_module_is_in_the_list() -> None:
     written = {
         name
-        for module in (checks, parallel_checks)
+        for module in (checks, data_checks, parallel_checks)
         for name, thing in vars(module).items()
         if callable(thing) and getattr(thing, "__module__", "") == module.__name__
     }
@@ -73,6 +73,16 @@ def test_warmup_must_end_before_the_training_does() -> None:
     assert refused_at(rule, train={"steps": 10}, optim={"warmup_steps": 10}) == "optim.warmup_steps"
     assert passes(rule, train={"steps": 10}, optim={"warmup_steps": 9})
     assert passes(rule, train={"epochs": 1.0}, optim={"warmup_steps": 1000})
+
+
+def test_rows_are_packed_only_where_their_samples_can_be_kept_apart() -> None:
+    rule, stages = data_checks.packed_samples_are_kept_apart, data_checks.packed_rows_have_one_stage
+    pack = {"batching": "pack"}
+    assert refused_at(rule, data=pack, model={"scratch": {"architecture": "mamba2"}}) == "data.batching"
+    assert passes(rule, data=pack)
+    assert passes(rule, data=pack, model={"path": "org/name", "scratch": {"architecture": "mamba2"}})
+    assert refused_at(stages, data=pack, parallel={"pipeline": 2}) == "data.batching"
+    assert passes(stages, data=pack)
 
 
 def test_a_fixed_loss_scale_is_for_float16_only() -> None:

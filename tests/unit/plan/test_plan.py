@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.config.schema import Config
+from runtime.errors import ModelError
 from runtime.pipeline.costs import Calibration
 from runtime.pipeline.partition import NoPartition
 from runtime.pipeline.simulator import PieceTimes
@@ -105,3 +106,10 @@ def test_a_model_that_cannot_be_cut_is_refused_by_name() -> None:
 def test_memory_that_is_too_small_is_refused_with_every_schedule() -> None:
     with pytest.raises(NoPartition, match="1f1b: no cut of the layers fits"):
         make(config(pipeline=2), llama(), 2, memory_bytes=1000)
+
+
+def test_rows_cannot_be_packed_for_an_architecture_that_is_known_not_to_allow_it() -> None:
+    packed = Config.model_validate({"data": {"batching": "pack"}, "model": {"path": "some/folder"}})
+    assert make(packed, llama(), 1).rows
+    with pytest.raises(ModelError, match=r'"pack": architecture gpt2 cannot keep .*; use "bucket"'):
+        make(packed, replace(llama(), architecture="gpt2"), 1)

@@ -91,11 +91,14 @@ class World:
     """Of another model than the usual one."""
     base_hash: str = ""
     """Of that model's frozen base."""
+    row_tokens: int = 0
+    """> 0: rows of up to this many tokens hold several samples."""
+    recompute: str = "none"
 
     def __post_init__(self) -> None:
         total = None if self.steps_per_run is None else self.steps_per_run * self.global_batch
         self.plan = BatchPlan(SampleOrder(1, len(self.dataset)), self.dataset.lengths, self.global_batch, 2, total)
-        self.shaping = Shaping(self.micro, 4, self.deterministic)
+        self.shaping = Shaping(self.micro, 4, self.deterministic, row_tokens=self.row_tokens)
         self.replicas = [self.new_replica() for _ in range(self.ranks)]
         for replica in self.replicas:
             replica.begin()
@@ -106,7 +109,7 @@ class World:
         model = make()
         update = Update(trainable(model), self.optim, self.max_grad_norm, compiled=self.compiled)
         flags = self.deterministic, self.compiled, self.compute, self.loss_scale, 11, self.base_hash
-        return Replica(model, lambda: trainable(make()), update, self.shards, *flags)
+        return Replica(model, lambda: trainable(make()), update, self.shards, *flags, recompute=self.recompute)
 
     def owners(self) -> tuple[Rank, ...]:
         """Shards dealt to the ranks in turn blocks."""
