@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import mlx.core as mx
@@ -15,11 +17,12 @@ from runtime.cluster.slices import SLICES
 from runtime.config.model import ModelSettings
 from runtime.config.schema import Config
 from runtime.data.batches import Shaping, padded_tokens
-from runtime.data.dataset import Datasets, load_datasets, write_quarantine
+from runtime.data.dataset import Datasets, add_to_quarantine, load_datasets, write_quarantine
 from runtime.data.feeder import Feeder
 from runtime.data.mixing import mixed_order
-from runtime.data.order import Order, SampleOrder
+from runtime.data.order import ENDLESS, Order, SampleOrder, WindowedOrder
 from runtime.data.plan import BatchPlan
+from runtime.data.streaming import open_datasets
 from runtime.errors import ModelError, RunFolderError
 from runtime.models import blueprint as blueprints
 from runtime.models.adapter import adapter_config
@@ -35,6 +38,7 @@ from runtime.trainer.replica import Replica
 from runtime.trainer.update import Update
 
 COMPILED_ON_CPU_FROM_STEPS = 2000
+LOG = logging.getLogger("mlx-distributed")
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Equipment:
     def order(self) -> Order:
         """Which training sample stands where in the run's stream."""
         data, seed = self.config.data, self.config.run.seed
+        if len(self.datasets.train) >= ENDLESS:
+            return WindowedOrder(seed, data.window * self.config.train.global_batch_size, data.shuffle)
         if data.mixing == "concat":
             return SampleOrder(seed, len(self.datasets.train), data.shuffle)
         weights, names = [one.weight for one in data.sources], [one.path for one in data.sources]
@@ -141,7 +147,7 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     loaded = load_model(config.model, config.run.seed)
     if config.data.batching == "pack":
         refuse_unpackable(loaded.model, str(loaded.config.get("model_type")))
-    datasets = load_datasets(config.data, loaded.tokenizer, seed=config.run.seed)
+    datasets = _datasets(config, loaded, run_folder)
     compiled = compiles(config, default_kind(), len(datasets.train))
     if not compiled:
         mx.disable_compile()  # mlx_lm compiles pieces of its own
@@ -178,6 +184,19 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     held_out = HeldOut(config, datasets, loaded.tokenizer)
     kind = default_kind().value
     return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), kind, planned_bytes)
+
+
+def _datasets(config: Config, loaded: Loaded, run_folder: Path) -> Datasets:
+    if not config.data.streaming:
+        return load_datasets(config.data, loaded.tokenizer, seed=config.run.seed)
+    return open_datasets(
+        config.data,
+        loaded.tokenizer,
+        window=config.data.window * config.train.global_batch_size,
+        workers=workers_of(config),
+        report=partial(add_to_quarantine, run_folder / "data" / "quarantine.jsonl"),
+        say=LOG.info,
+    )
 
 
 def _planned_bytes(config: Config, loaded: Loaded) -> int:

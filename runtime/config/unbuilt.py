@@ -34,7 +34,6 @@ def _only(what: str, *values: Any) -> Unbuilt:
 
 
 UNBUILT: Mapping[str, Unbuilt] = {
-    "data.streaming": _only("streaming data", False),
     "parallel.pipeline": _only("pipeline parallelism", 1),
     "parallel.schedule": _only("choosing a pipeline schedule", "auto"),
     "parallel.split": _only("splitting layers over stages", ()),

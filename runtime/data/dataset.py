@@ -21,9 +21,11 @@ from runtime.data.encoded import Encoded, MaskRules, Unmaskable
 from runtime.data.encoder import SampleEncoder
 from runtime.data.files import Place, find_files
 from runtime.data.formats import read_records
+from runtime.data.order import ENDLESS
 from runtime.data.prompts import HeldOutPrompt, prompt_of
 from runtime.data.records import Quarantined, Record, Records
-from runtime.data.tokens import TokenDataset
+from runtime.data.rules import Dropped, Taken, admitted
+from runtime.data.tokens import Samples, TokenDataset
 from runtime.errors import DataError
 
 _ENCODED_AT_ONCE = 512
@@ -48,16 +50,22 @@ class DataReport:
     train_samples: int
     held_out_samples: int
     quarantined: int
-    dropped: int
-    truncated: int
-    train_tokens: int
-    trained_tokens: int
+    dropped: int = 0
+    truncated: int = 0
+    train_tokens: int = 0
+    trained_tokens: int = 0
     """Tokens that are learnt, of `train_tokens`."""
-    longest: int
-    shared_prompts: int
+    longest: int = 0
+    shared_prompts: int = 0
     """Held-out prompts that training sees as well; 0 is right."""
+    streamed: bool = False
+    """Samples are counted, and looked at while they are trained on: nothing is known of their tokens."""
 
     def __str__(self) -> str:
+        if self.streamed:
+            count = "endless" if self.train_samples >= ENDLESS else str(self.train_samples)
+            held_out = f"{self.held_out_samples} held-out samples, {self.quarantined} quarantined"
+            return f"{count} streamed and {held_out}; {self.format_reason}; mask by {self.mask_method}"
         lost = f", {self.quarantined} quarantined, {self.dropped} dropped, {self.truncated} truncated"
         return (
             f"{self.train_samples} training and {self.held_out_samples} held-out samples{lost}; "
@@ -70,7 +78,7 @@ class DataReport:
 class Datasets:
     """Everything that a run trains on and is judged by."""
 
-    train: TokenDataset
+    train: Samples
     held_out: TokenDataset
     """Empty when the configuration holds nothing out."""
     prompts: tuple[HeldOutPrompt, ...]
@@ -115,9 +123,7 @@ def load_datasets(
     kept = _keep(data, encoder, sources)
     train, held_out = kept.samples, list[Sample]()
     if data.evaluation.path:
-        # The columns of the first source: a held-out file is usually cut from the same cloth.
-        source = _read(data, data.evaluation.path, base, data.sources[0].format, data.sources[0].columns)
-        judged = _keep(data, encoder, [source])
+        judged = _judged(data, encoder, base)
         held_out = judged.samples
         kept.quarantined += judged.quarantined
     elif data.evaluation.eval_fraction > 0:
@@ -127,11 +133,10 @@ def load_datasets(
     train_data = TokenDataset.of([sample.encoded for sample in train])
     held_out_data = TokenDataset.of([sample.encoded for sample in held_out])
     counted = Counter(sample.source for sample in train)
-    asked = (prompt_of(sample.record.content, data.system, sample.record.instructions) for sample in held_out)
     return Datasets(
         train_data,
         held_out_data,
-        tuple(prompt for prompt in asked if prompt is not None),
+        _prompts(data, held_out),
         tuple(kept.quarantined),
         _report(encoder, sources, kept, train_data, held_out_data, _shared(train, held_out)),
         tuple(counted[position] for position in range(len(sources))),
@@ -139,13 +144,47 @@ def load_datasets(
     )
 
 
+def held_out_of(
+    data: DataSettings, encoder: SampleEncoder, base: Path
+) -> tuple[TokenDataset, tuple[HeldOutPrompt, ...], tuple[Quarantined, ...]]:
+    """What data.eval.path holds: samples, what they ask, and what was bad; nothing where it is empty."""
+    judged = _judged(data, encoder, base) if data.evaluation.path else _Kept()
+    held_out = TokenDataset.of([sample.encoded for sample in judged.samples])
+    return held_out, _prompts(data, judged.samples), tuple(judged.quarantined)
+
+
+def _judged(data: DataSettings, encoder: SampleEncoder, base: Path) -> _Kept:
+    # The columns of the first source: a held-out file is usually cut from the same cloth.
+    source = _read(data, data.evaluation.path, base, data.sources[0].format, data.sources[0].columns)
+    return _keep(data, encoder, [source])
+
+
+def _prompts(data: DataSettings, held_out: Sequence[Sample]) -> tuple[HeldOutPrompt, ...]:
+    asked = (prompt_of(sample.record.content, data.system, sample.record.instructions) for sample in held_out)
+    return tuple(prompt for prompt in asked if prompt is not None)
+
+
 def write_quarantine(path: Path, quarantined: Iterable[Quarantined]) -> int:
     """Write one JSON line per quarantined record and return how many there were; none leaves no file behind."""
-    lines = [json.dumps({"file": one.file, "line": one.line, "reason": one.reason}) for one in quarantined]
+    lines = [_as_json(one) for one in quarantined]
     if lines:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return len(lines)
+
+
+def add_to_quarantine(path: Path, one: Quarantined) -> None:
+    """Append one line, whole, also while other workers do so. Raises DataError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_as_json(one) + "\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _as_json(one: Quarantined) -> str:
+    return json.dumps({"file": one.file, "line": one.line, "reason": one.reason})
 
 
 def _read(data: DataSettings, path: str, base: Path, data_format: str, columns: Mapping[str, str]) -> _Source:
@@ -175,24 +214,14 @@ def _keep(data: DataSettings, encoder: SampleEncoder, sources: Sequence[_Source]
 
 
 def _keep_one(data: DataSettings, kept: _Kept, record: Record, encoded: Encoded | Unmaskable, source: int) -> None:
-    if isinstance(encoded, Unmaskable):
-        kept.quarantined.append(Quarantined(record.file, record.line, str(encoded)))
-        return
-    if not any(encoded.mask):
-        kept.quarantined.append(Quarantined(record.file, record.line, "no token of it would be learnt"))
-        return
-    if len(encoded.ids) > data.max_length:
-        if data.overlength == "error":
-            raise DataError(
-                f"{record.file}:{record.line} has {len(encoded.ids)} tokens, more than data.max_length = "
-                f'{data.max_length}; raise it, or set data.overlength to "drop" or "truncate"'
-            )
-        encoded = Encoded(encoded.ids[: data.max_length], encoded.mask[: data.max_length])
-        if data.overlength == "drop" or not any(encoded.mask):  # a truncated prompt without its answer teaches nothing
+    match admitted(data, record, encoded):
+        case Quarantined() as bad:
+            kept.quarantined.append(bad)
+        case Dropped():
             kept.dropped += 1
-            return
-        kept.truncated += 1
-    kept.samples.append(Sample(record, encoded, source))
+        case Taken(encoded=taken, truncated=truncated):
+            kept.truncated += truncated
+            kept.samples.append(Sample(record, taken, source))
 
 
 def _refuse_too_many_bad(data: DataSettings, bad: Sequence[Quarantined], total: int) -> None:

@@ -120,6 +120,7 @@ def _make(dataset: Samples, plan: BatchPlan, shaping: Shaping, step: Step, key: 
     cursor, samples, total_shards, shards = key
     by_shard = plan.shards(cursor, samples, total_shards)
     mine = {shard: by_shard[shard] for shard in shards}
+    dataset.prepare(int(sample) for ids in mine.values() for sample in ids)
     shape = global_shape(dataset, by_shard, math.ceil(plan.global_batch_size / total_shards), shaping)
     micros = make_micros(dataset, mine, shape, shaping)
     taken = {shard: tuple(int(sample) for sample in ids) for shard, ids in mine.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -60,12 +60,13 @@ def rows_of(place: Place, cache_dir: Path | None = None) -> Iterator[Row]:
         numbered = rows_of_parquet(place)
     else:
         numbered = _rows_of_json(place)
+    yield from rows_of_numbered(str(place), numbered)
+
+
+def rows_of_numbered(place: str, numbered: Iterable[tuple[int, Any]]) -> Iterator[Row]:
+    """The rows of (number from 1, value)."""
     for number, value in numbered:
-        if isinstance(value, dict):
-            yield Row(str(place), number, value)
-        else:
-            reason = _not_json(value) if isinstance(value, Exception) else f"not an object but {type(value).__name__}"
-            yield Row(str(place), number, Quarantined(str(place), number, reason))
+        yield _row(place, number, value)
 
 
 def _rows_of_json(file: Path) -> Iterator[tuple[int, Any]]:
@@ -96,6 +97,18 @@ def _whole(file: Path, content: bytes) -> list[Any] | None:
     if not isinstance(value, list):
         raise DataError(f"{file} must hold a list of records, or be a .jsonl file with one record per line")
     return value
+
+
+def row_of_line(file: str, number: int, line: bytes) -> Row | None:
+    """The row in line `number` of a file of JSON lines; None in a blank one."""
+    return _row(file, number, _parsed(line)) if line.strip() else None
+
+
+def _row(place: str, number: int, value: Any) -> Row:
+    if isinstance(value, dict):
+        return Row(place, number, value)
+    reason = _not_json(value) if isinstance(value, Exception) else f"not an object but {type(value).__name__}"
+    return Row(place, number, Quarantined(place, number, reason))
 
 
 def _parsed(line: bytes) -> Any:

@@ -28,7 +28,7 @@ from runtime.data.records import (
 )
 from runtime.errors import DataError
 
-_LOOKED_AT = 32
+LOOKED_AT = 32
 """Rows that `auto` may look at before it gives up."""
 _MASK_COLUMNS = ("assistant_masks", "completion_mask", "loss_mask", "mask")
 _NOT_LEARNT = -100
@@ -87,16 +87,12 @@ def read_records(
     Raises DataError for a file that cannot be read, and with `auto` for records of no known format.
     """
     rows = iter(chain.from_iterable(rows_of(file, cache_dir) for file in files))
-    first = list(islice(rows, _LOOKED_AT))
-    if data_format == "auto":
-        chosen, reason = _detect(first, columns)
-    else:
-        chosen = next(one for one in FORMATS if one.name == data_format)
-        reason = f"{chosen.name}: the configuration says so"
+    first = list(islice(rows, LOOKED_AT))
+    chosen, reason = choose_format(first, data_format, columns)
     taken: list[Record] = []
     quarantined: list[Quarantined] = []
     for row in chain(first, rows):
-        read = _read(row, chosen, columns)
+        read = read_row(row, chosen, columns)
         if isinstance(read, Record):
             taken.append(read)
         else:
@@ -104,7 +100,19 @@ def read_records(
     return Records(tuple(taken), tuple(quarantined), reason)
 
 
-def _read(row: Row, chosen: Format, columns: Mapping[str, str]) -> Record | Quarantined:
+def choose_format(rows: Iterable[Row], data_format: str, columns: Mapping[str, str]) -> tuple[Format, str]:
+    """The format of the configuration, or of the first of these rows that tells one; and the reason.
+
+    Raises DataError with `auto` for rows of no known format.
+    """
+    if data_format == "auto":
+        return _detect(rows, columns)
+    chosen = next(one for one in FORMATS if one.name == data_format)
+    return chosen, f"{chosen.name}: the configuration says so"
+
+
+def read_row(row: Row, chosen: Format, columns: Mapping[str, str]) -> Record | Quarantined:
+    """What the row says, or why it says nothing."""
     if isinstance(row.value, Quarantined):
         return row.value
     try:

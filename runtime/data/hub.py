@@ -44,16 +44,21 @@ def parse_hub_name(path: str) -> HubName:
     return HubName(found["repository"], found["config"], found["split"] or "train")
 
 
-def rows_of_hub(path: str, cache_dir: Path | None = None, load: Loader | None = None) -> Iterator[tuple[int, Any]]:
+def rows_of_hub(
+    path: str, cache_dir: Path | None = None, load: Loader | None = None, *, streaming: bool = False
+) -> Iterator[tuple[int, Any]]:
     """(number from 1, row) of every row, downloaded into `cache_dir` when it is not there yet.
+
+    With `streaming` nothing is left on the disk: rows come over the network while they are asked for.
 
     `load` is `datasets.load_dataset` unless given. Raises DataError where `datasets` is not installed, and for whatever
     keeps the data set from being loaded.
     """
     name = parse_hub_name(path)
     load = load or _loader(path)
+    further = {"streaming": True} if streaming else {"cache_dir": None if not cache_dir else str(cache_dir)}
     try:
-        rows = load(name.repository, name.config, split=name.split, cache_dir=None if not cache_dir else str(cache_dir))
+        rows = load(name.repository, name.config, split=name.split, **further)
     except Exception as error:  # the library's own, the hub's, the network's: all mean that there is no data
         first = str(error).partition("\n")[0]
         raise DataError(f"data.source.path: {path} cannot be loaded: {type(error).__name__}: {first}") from error

@@ -47,6 +47,32 @@ class SampleOrder:
         return permute(within, self.count, self.seed, epochs) if self.shuffle else within
 
 
+ENDLESS = 1 << 62
+"""Positions of a stream whose end nobody knows."""
+
+
+@dataclass(frozen=True)
+class WindowedOrder:
+    """The order of a stream that can only be read forwards: samples change places within windows of it."""
+
+    seed: int
+    window: int
+    """Samples, at least 1: what has to be in memory at once."""
+    shuffle: bool = True
+
+    @property
+    def count(self) -> int:
+        """No epoch ends."""
+        return ENDLESS
+
+    def ids(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sample numbers at `positions` (each >= 0): those of a window are the positions of the same window."""
+        windows, within = np.divmod(np.asarray(positions, np.int64), self.window)
+        if not self.shuffle:
+            return np.asarray(positions, np.int64)
+        return windows * self.window + permute(within, self.window, self.seed, windows)
+
+
 def permute(
     indices: NDArray[np.int64], count: int, seed: int, stream: NDArray[np.int64] | int = 0
 ) -> NDArray[np.int64]:

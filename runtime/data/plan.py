@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.data.order import Order, permute
+from runtime.data.tokens import Lengths
 from runtime.ids import Cursor, ShardId
 
 _BATCH_ORDER, _SHORT_BATCH = 1 << 62, 1 << 61  # streams of their own, far from any epoch's
@@ -32,8 +33,8 @@ class BatchPlan:
     """A pure function of (seed, cursor, global batch size, lengths), with the last window remembered."""
 
     order: Order
-    lengths: NDArray[np.int64]
-    """Tokens of each sample."""
+    lengths: Lengths
+    """Tokens of each sample, or a measure of them; an array, or what answers as one."""
     global_batch_size: int
     window: int
     """Global batches per window, at most; 1 keeps the stream's own batches."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -12,6 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.data.encoded import Encoded
+
+
+class Lengths(Protocol):
+    """Numbers by number; an array is one."""
+
+    def __getitem__(self, numbers: NDArray[np.int64], /) -> NDArray[np.int64]:
+        """Those of the samples `numbers`."""
+        ...
 
 
 class Samples(Protocol):
@@ -27,6 +35,15 @@ class Samples(Protocol):
 
     def length(self, number: int) -> int:
         """Tokens of one sample."""
+        ...
+
+    @property
+    def lengths(self) -> Lengths:
+        """How long samples are, well enough to sort by."""
+        ...
+
+    def prepare(self, numbers: Iterable[int]) -> None:
+        """These are about to be trained on. Raises DataError when too much of the data is bad."""
         ...
 
     @property
@@ -71,6 +88,9 @@ class TokenDataset:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens per sample."""
         return np.diff(self.offsets)
+
+    def prepare(self, numbers: Iterable[int]) -> None:
+        """Nothing: everything is ready, and what was bad is gone."""
 
     @property
     def trained_tokens(self) -> int:

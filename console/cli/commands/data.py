@@ -47,11 +47,16 @@ def run(args: argparse.Namespace) -> int:
     from runtime.app.anchor import anchored
     from runtime.config.load import load_config
     from runtime.data.dataset import load_datasets
+    from runtime.data.streaming import open_datasets
     from runtime.models.load import load_tokenizer
 
     config = anchored(load_config(args.config, args.overrides), args.config.parent)
     tokenizer = load_tokenizer(config.model)
-    datasets = load_datasets(config.data, tokenizer, seed=config.run.seed, examples=max(0, args.samples))
+    if config.data.streaming:
+        window = config.data.window * config.train.global_batch_size
+        datasets = open_datasets(config.data, tokenizer, window=window, examples=max(0, args.samples))
+    else:
+        datasets = load_datasets(config.data, tokenizer, seed=config.run.seed, examples=max(0, args.samples))
     if args.json:
         print(json.dumps(document(datasets, tokenizer), indent=2, ensure_ascii=False))
     else:
@@ -77,6 +82,9 @@ def lines(datasets: Datasets, tokenizer: Any, *, colour: bool) -> list[str]:
         parts = pieces(sample.encoded.ids, sample.encoded.mask, tokenizer.decode)
         shown += [f"--- {place(sample)}: {measure(sample, tokenizer)}", marked(parts, colour=colour).rstrip("\n")]
     report = datasets.report
+    if report.streamed:
+        head = [("files", ", ".join(report.files)), ("format", report.format_reason), ("samples", str(report))]
+        return [*shown, "---", *(f"{name:<13}{value}" for name, value in head)]
     lost = f"{report.quarantined} quarantined, {report.dropped} dropped as too long, {report.truncated} truncated"
     rows = [
         ("files", ", ".join(report.files)),

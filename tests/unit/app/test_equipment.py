@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from runtime.app.equipment import Equipment, describe, prepare
 from runtime.config.load import load_config
+from runtime.data.order import WindowedOrder
 from runtime.errors import RunFolderError
 from runtime.ids import Cursor
 from tests.support.tiny import SAMPLES, write_tiny_config
@@ -65,6 +67,24 @@ def test_packed_rows_are_as_wide_as_the_longest_sample_may_be(tmp_path: Path) ->
     feeder = equipped(tmp_path, extra={"data": {"batching": "pack", "max_length": 300, "pad_multiple": 64}}).feeder()
     assert feeder._shaping.row_tokens == 321
     assert feeder._plan.window == 1
+
+
+def test_streamed_data_are_the_same_samples_in_the_same_order(tmp_path: Path, equipment: Equipment) -> None:
+    streamed = equipped(tmp_path, extra={"data": {"streaming": True, "cache_dir": str(tmp_path / "cache")}})
+    assert streamed.samples_in_epoch == SAMPLES
+    assert streamed.order == equipment.order
+    first, other = (one.datasets.train.sample(SAMPLES - 1) for one in (streamed, equipment))
+    assert first[0].tolist() == other[0].tolist()
+
+
+def test_a_pipe_is_shuffled_in_windows(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    holder = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(holder, b'{"text": "one"}\n' * 40)
+    data = {"streaming": True, "window": 3, "source": [{"path": str(tmp_path / "pipe")}], "eval": {"path": ""}}
+    made = equipped(tmp_path, extra={"data": data, "parallel": {"workers": 1}})
+    os.close(holder)
+    assert made.order == WindowedOrder(made.config.run.seed, 3 * made.config.train.global_batch_size)
 
 
 def test_a_run_counted_in_epochs_ends_its_stream_and_one_counted_in_steps_does_not(tmp_path: Path) -> None:

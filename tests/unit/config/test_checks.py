@@ -85,6 +85,17 @@ def test_rows_are_packed_only_where_their_samples_can_be_kept_apart() -> None:
     assert passes(stages, data=pack)
 
 
+def test_what_is_streamed_is_neither_divided_nor_counted_in_epochs_of_unknown_length() -> None:
+    divided, counted = data_checks.what_is_streamed_is_not_divided, data_checks.an_endless_stream_is_counted_in_steps
+    split = {"eval": {"eval_fraction": 0.1}}
+    assert refused_at(divided, data={"streaming": True, **split}) == "data.eval.eval_fraction"
+    assert passes(divided, data=split)
+    hub = {"streaming": True, "source": [{"path": "hf:org/name"}]}
+    assert refused_at(counted, data=hub) == "train.epochs"
+    assert passes(counted, data=hub, train={"steps": 10})
+    assert passes(counted, data={"streaming": True})
+
+
 def test_a_fixed_loss_scale_is_for_float16_only() -> None:
     rule = checks.loss_scale_needs_float16
     assert refused_at(rule, optim={"loss_scale": 1024}) == "optim.loss_scale"
