@@ -74,3 +74,12 @@ def test_what_a_run_would_fail_with_is_said(config: Path, capsys: pytest.Capture
     assert main(["data", "preview", str(config), "--set", "data.max_bad_fraction=0.1"]) == 1
     assert "7 of 10 records are malformed" in capsys.readouterr().err
     assert main(["data", "preview", str(config), "--set", "data.mask='none'"]) == 2
+
+
+def test_streamed_data_are_shown_without_reading_them_all(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = config.parent / "cache"
+    words = ["--set", "data.streaming=true", "--set", f"data.cache_dir='{cache}'"]
+    assert main(["data", "preview", str(config), *words]) == 0
+    out = capsys.readouterr().out
+    assert "⟦yes<|im_end|>⟧" in out
+    assert "samples      10 streamed and 0 held-out samples" in out
