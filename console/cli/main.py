@@ -9,9 +9,10 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
 from console.cli.invocation import USAGE, Parser, answer, did_you_mean
+from runtime.app.exits import be_gone
 from runtime.errors import UsageError
 
 COMMANDS = {
@@ -72,6 +73,11 @@ def dispatch(words: Sequence[str]) -> int:
         raise UsageError(f"there is no {kind} {name}{hint}; see mlx-distributed --help")
     command = load(name)
     return command.run(parser_of(name, command).parse_args(rest))
+
+
+def entry() -> NoReturn:
+    """What the installed script calls: `main`, and the end of the process right after it."""
+    be_gone(main())
 
 
 def load(name: str) -> Command:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import trio
 from runtime import events as facts
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.app.desk import Desk
-from runtime.app.exits import explained
+from runtime.app.exits import leave
 from runtime.app.log import start_log
 from runtime.app.positions import point_from_json, position_from_json
 from runtime.app.rates import rate_of
@@ -139,4 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(explained(main))
+    leave(main)

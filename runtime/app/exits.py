@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
 
 from runtime.errors import MlxdError, RunError, UsageError
 
@@ -32,6 +35,23 @@ def explained(main: Callable[[], None]) -> int:
         print(f"{_MARK}{error}", file=sys.stderr, flush=True)
         return FAILED
     return DONE
+
+
+def leave(main: Callable[[], None]) -> NoReturn:
+    """Run a child's main function as `explained` does, and be gone with its exit code."""
+    be_gone(explained(main))
+
+
+def be_gone(code: int) -> NoReturn:
+    """End this process now: what is ours is closed, what was said is flushed.
+
+    The interpreter is not taken apart: with grpc, mlx and what they import that costs every process of a run 0.2 to
+    0.3 s of a core (measured), and an interrupted run has a second for all of them.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody may be left who reads it
+            stream.flush()
+    os._exit(code)
 
 
 def explanation(tail: str) -> str:

@@ -22,7 +22,7 @@ from setproctitle import setproctitle
 from runtime.actors import root_cause
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.actors.spare import EQUIPPED
-from runtime.app.exits import CANNOT_START, explained
+from runtime.app.exits import CANNOT_START, leave
 from runtime.app.log import start_log
 from runtime.app.words import ASSUME
 from runtime.config.load import load_config
@@ -127,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(explained(main))
+    leave(main)

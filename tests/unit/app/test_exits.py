@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from runtime.app.exits import DONE, FAILED, OF_OUTCOME, UNRECOVERABLE, explained, explanation
@@ -35,6 +38,30 @@ def test_a_bug_is_not_explained_away() -> None:
     with pytest.raises(ZeroDivisionError):
         raising(ZeroDivisionError("a bug"))
     assert not issubclass(ZeroDivisionError, MlxdError)
+
+
+CHILD = """
+import atexit
+from runtime.app.exits import leave
+from runtime.errors import DataError
+
+def main():
+    print("the last words", end="")
+    {ending}
+
+atexit.register(print, "the interpreter was taken apart")
+leave(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "complaint"),
+    [("return", DONE, ""), ('raise DataError("no such file")', UNRECOVERABLE, "error: no such file\n")],
+)
+def test_a_child_leaves_at_once_with_all_that_it_said(ending: str, code: int, complaint: str) -> None:
+    command = [sys.executable, "-P", "-c", CHILD.format(ending=ending)]
+    child = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (child.returncode, child.stdout, child.stderr) == (code, "the last words", complaint)
 
 
 @pytest.mark.parametrize(
