@@ -1,4 +1,4 @@
-"""`mlx-serve RUN_OR_MODEL`: mlx-lm's server on the newest good checkpoint of a run, or on a model folder.
+"""`mlx-serve RUN_OR_MODEL`: an OpenAI-compatible server on the newest good checkpoint of a run, or on a model folder.
 
 A run's checkpoint is exported into a temporary folder that goes away with the server. The run may still be training:
 nothing of its folder is touched, and a checkpoint that is broken is passed over, not set aside.
@@ -7,6 +7,7 @@ nothing of its folder is touched, and a checkpoint that is broken is passed over
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from runtime.config.cluster import ServeSettings
 
 DESCRIPTION = "serve a run's newest good checkpoint, or a model folder, over HTTP (the API of OpenAI)"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_SECONDS = 5.0
 """How long the server may take to end after SIGINT before it is killed."""
 
@@ -42,6 +44,8 @@ def parser() -> Parser:
     made.add_argument("source", metavar="RUN_OR_MODEL", type=Path, help="a run's folder, or a folder with config.json")
     made.add_argument("--host", help="address to listen on (default: serve.host of the run's configuration)")
     made.add_argument("--port", type=int, help="port to listen on (default: serve.port)")
+    made.add_argument("--name", help="what clients call the model (default: the folder's name)")
+    made.add_argument("--api-key-env", metavar="NAME", help="environment variable with the key that clients must send")
     made.add_argument("--step", type=int, metavar="N", help="this checkpoint of the run instead of the newest good one")
     return made
 
@@ -50,17 +54,21 @@ def serve(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C. Returns 0 when the server ended by itself.
 
     Raises:
-        UsageError: `source` is neither a run nor a model folder, or --step goes with a model folder.
+        UsageError: `source` is neither a run nor a model folder, --step goes with a model folder, or the key's
+            variable is empty.
         RunError: no good checkpoint, the address is in use, or the server failed.
         KeyboardInterrupt: Ctrl-C; the server has ended by then.
     """
     settings = settings_for(args.source)
     host = settings.host if args.host is None else args.host
     port = settings.port if args.port is None else args.port
+    key_env = settings.api_key_env if args.api_key_env is None else args.api_key_env
+    check_key(key_env, host)
     claim_address(host, port)
     signal.signal(signal.SIGTERM, _leave)  # so that the temporary folder goes away then, too
     with model_folder(args.source, args.step) as folder:
         options = ["--host", host, "--port", str(port), "--max-tokens", str(settings.max_tokens)]
+        options += ["--name", args.name or args.source.resolve().name, "--api-key-env", key_env]
         status = run_tethered(launch.command("runtime.app.serve_child", "--model", str(folder), *options))
     if status != 0:
         raise RunError(f"the server ended with {status}; its last lines above say why")
@@ -76,13 +84,23 @@ def settings_for(source: Path) -> ServeSettings:
     return (load_config(resolved) if resolved.is_file() else Config()).serve
 
 
+def check_key(variable: str, host: str) -> None:
+    """Raise UsageError when the key's variable is empty; say so when strangers may ask without a key."""
+    if variable and not os.environ.get(variable):
+        raise UsageError(f"the environment variable {variable} is empty; it must hold the key that clients send")
+    if not variable and host not in LOOPBACK:
+        print(f"whoever reaches {host} may ask: set serve.api_key_env (or --api-key-env) for a key", file=sys.stderr)
+
+
 def claim_address(host: str, port: int) -> None:
     """Raise RunError when nobody can listen there, before anything is exported or loaded."""
     try:
-        with socket.create_server((host, port)):
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.create_server(address[:2], family=family):
             return
-    except OSError as error:
-        raise RunError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port") from error
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RunError(f"cannot listen on {host}:{port}: {reason}; choose another --host or --port") from error
 
 
 @contextmanager

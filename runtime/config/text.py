@@ -1,4 +1,7 @@
-"""A file of the disk becomes raw values and their lines, or one problem that says what to do about it."""
+"""A file of the disk becomes raw values and their lines, or one problem that says what to do about it.
+
+Its name says what it is: YAML where it ends with .yaml or .yml, TOML otherwise. What is found wrong later is the same.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +29,17 @@ _YAML = re.compile(r"^\s*[\w.-]+\s*:(\s|$)")
 
 @dataclass(frozen=True)
 class Document:
-    """What a TOML file says, unchecked, and the line of everything that it says."""
+    """What a file says, unchecked, and the line of everything that it says."""
 
     raw: dict[str, Any]
     lines: Mapping[Path, int]
 
 
 def read_document(path: pathlib.Path) -> Document:
-    """Reads the file; raises ConfigError with one problem unless it is a TOML document with at least one key."""
+    """Reads the file; raises ConfigError with one problem unless it is a document with at least one key."""
     text = _read(path)
     try:
-        raw = tomllib.loads(text)
-        lines = line_index(text)
+        raw, lines = _parsed(path, text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([_syntax_problem(path, text, str(error))]) from None
     except RecursionError:
@@ -49,6 +51,22 @@ def read_document(path: pathlib.Path) -> Document:
             [Problem(str(path), "holds no settings", "`mlx-distributed config new NEW.toml` writes a commented file")]
         )
     return Document(raw, lines)
+
+
+def is_yaml(path: pathlib.Path) -> bool:
+    """Whether a file of this name is read as YAML."""
+    return path.suffix.lower() in {".yaml", ".yml"}
+
+
+def _parsed(path: pathlib.Path, text: str) -> tuple[dict[str, Any], Mapping[Path, int]]:
+    if not is_yaml(path):
+        return tomllib.loads(text), line_index(text)
+    from runtime.config.yaml_text import YamlError, read_yaml  # only who reads YAML waits for its import
+
+    try:
+        return read_yaml(text)
+    except YamlError as error:
+        raise ConfigError([Problem(f"{path}:{error.line}", error.fact, error.fix)]) from None
 
 
 def _read(path: pathlib.Path) -> str:

@@ -1,4 +1,4 @@
-"""`config check`, `config show`, `config new`: a configuration before anything is started."""
+"""`config check`, `config show`, `config new`, `config import`: a configuration before anything is started."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from console.cli.commands import config_import
 
 if TYPE_CHECKING:
     from runtime.config.load import Resolved
@@ -18,14 +20,14 @@ HELP = "make, check or show a configuration"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the three subcommands."""
-    commands = parser.add_subparsers(dest="config_command", required=True, metavar="check|show|new")
+    """Adds the four subcommands."""
+    commands = parser.add_subparsers(dest="config_command", required=True, metavar="check|show|new|import")
     check = _subcommand(commands, "check", "list everything that is wrong with a configuration")
     check.set_defaults(act=_check)
     show = _subcommand(commands, "show", "print every value and where it came from")
     show.set_defaults(act=_show)
     for reader in (check, show):
-        reader.add_argument("config", type=Path, metavar="CONFIG", help="a .toml file")
+        reader.add_argument("config", type=Path, metavar="CONFIG", help="a .toml or .yaml file")
         reader.add_argument(
             "--set",
             dest="overrides",
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         "path", type=Path, nargs="?", default=Path("config.toml"), metavar="PATH", help="default: %(default)s"
     )
+    config_import.add_arguments(_subcommand(commands, "import", config_import.HELP))
 
 
 def _subcommand(commands: argparse._SubParsersAction[_Parser], name: str, help_line: str) -> _Parser:
