@@ -9,17 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from console.cli.invocation import Parser, answer
-from runtime import launch
 from runtime.app import exits
 from runtime.errors import CheckpointError, RunError, UsageError
 
@@ -59,6 +55,8 @@ def serve(args: argparse.Namespace) -> int:
         RunError: no good checkpoint, the address is in use, or the server failed.
         KeyboardInterrupt: Ctrl-C; the server has ended by then.
     """
+    from runtime import launch
+
     settings = settings_for(args.source)
     host = settings.host if args.host is None else args.host
     port = settings.port if args.port is None else args.port
@@ -94,6 +92,8 @@ def check_key(variable: str, host: str) -> None:
 
 def claim_address(host: str, port: int) -> None:
     """Raise RunError when nobody can listen there, before anything is exported or loaded."""
+    import socket
+
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.create_server(address[:2], family=family):
@@ -114,6 +114,8 @@ def model_folder(source: Path, step: int | None, *, doing: str = "serving") -> I
             raise UsageError(f"{source} is a model folder and has no steps; leave --step out, or name a run's folder")
         yield source.resolve()
     elif (source / "checkpoints").is_dir():
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="mlx-serve-") as scratch:
             yield exported(source, step, Path(scratch) / "model", doing)
     else:
@@ -166,6 +168,8 @@ def _write_model(run_folder: Path, checkpoint: Path, target: Path) -> None:
 
 def run_tethered(command: Sequence[str]) -> int:
     """Run a child that dies with us, in a session of its own, and return its exit status; Ctrl-C ends it in order."""
+    import subprocess
+
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as child:
         try:
             return child.wait()

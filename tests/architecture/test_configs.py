@@ -12,8 +12,9 @@ from tests.support.repository import ROOT, tracked
 CONFIGS = [path for path in tracked(".toml") if path.parts[0] == "configs"]
 
 
-def test_the_quickstart_is_shipped() -> None:
-    assert Path("configs/quickstart.toml") in CONFIGS
+def test_there_is_one_for_each_purpose() -> None:
+    purposes = ("quickstart", "sft-lora", "pretrain", "two-macs", "full")
+    assert {Path(f"configs/{purpose}.toml") for purpose in purposes} == set(CONFIGS)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=str)

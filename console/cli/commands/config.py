@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from console.cli.commands import config_import
+from console.cli import config_import
 
 if TYPE_CHECKING:
     from runtime.config.load import Resolved

@@ -267,4 +267,6 @@ def test_a_mailbox_whose_loop_is_over_drops_what_comes() -> None:
     async def made() -> Mailbox:
         return Mailbox()
 
-    asyncio.run(made()).put("late")
+    box = asyncio.run(made())
+    box.put("late")
+    assert not box.closed
