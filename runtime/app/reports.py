@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Iterator
+
 from runtime import events as facts
 from runtime.actors.exit import ProcessExit
 from runtime.actors.frames import Hello
 from runtime.events import Event
-from runtime.ids import ActorPath
-from runtime.supervision import Exited, GivingUp, Ready, RestartPlanned, Starting, Stopping, Stuck
+from runtime.ids import ActorPath, child_path
+from runtime.supervision import Exited, GivingUp, Ready, RestartPlanned, Starting, Stopping, Stuck, Supervisor
+
+
+def policies(tree: Supervisor, path: ActorPath) -> Iterator[facts.SupervisorStarted]:
+    """What each supervisor of this process will forgive, parents first; `path` is the root's."""
+    spec = tree.spec
+    pid, host = os.getpid(), socket.gethostname()
+    yield facts.SupervisorStarted(path, spec.strategy.value, spec.intensity, spec.period_seconds, pid, host)
+    for child in spec.children:
+        if isinstance(child.start, Supervisor):
+            yield from policies(child.start, child_path(path, child.id))
 
 
 def as_event(said: object, path: ActorPath) -> tuple[Event, ActorPath] | None:

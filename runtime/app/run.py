@@ -18,6 +18,7 @@ from runtime.actors import FatalExit
 from runtime.app.anchor import anchored
 from runtime.app.exits import OF_OUTCOME, UNRECOVERABLE, explanation
 from runtime.app.leftovers import ChildRecords, sweep
+from runtime.app.reports import policies
 from runtime.app.root import Briefing, Root
 from runtime.app.run_folder import RunFolder, open_run_folder
 from runtime.app.showing import Observer, Showing
@@ -108,7 +109,7 @@ async def _run(
     root = Root(bus, journal, briefing, detector)
     tree = root.tree = run_tree(root, config, folder.path, workers, lambda: showing.state)
     started = trio.current_time()
-    for fact in before:
+    for fact in (*policies(tree, ActorPath("run")), *before):
         bus.publish(fact, ActorPath("run"))
     try:
         failure = await _supervised(tree, root)

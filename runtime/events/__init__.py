@@ -20,7 +20,7 @@ from runtime.events.numerics import (
     ReplicaDrifted,
     WorkerRetired,
 )
-from runtime.events.run import Outcome, RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.run import AlarmAcknowledged, Outcome, RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
     CheckpointRejected,
@@ -35,10 +35,12 @@ from runtime.events.supervision import (
     ActorStarting,
     GenerationStarted,
     RestartPlanned,
+    RestartRequested,
     SpareLost,
     SpareReady,
     StateHealed,
     SupervisorGaveUp,
+    SupervisorStarted,
     WorkerAdded,
     WorkerHung,
     WorkerJoined,
@@ -66,11 +68,14 @@ __all__ = [
     "RunFinished",
     "Outcome",
     "Warned",
+    "AlarmAcknowledged",
     # supervision
+    "SupervisorStarted",
     "ActorStarting",
     "ActorReady",
     "ActorExited",
     "RestartPlanned",
+    "RestartRequested",
     "SupervisorGaveUp",
     "SpareReady",
     "SpareLost",

@@ -23,7 +23,7 @@ from runtime.events.numerics import (
     ReplicaDrifted,
     WorkerRetired,
 )
-from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.run import AlarmAcknowledged, RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
     CheckpointRejected,
@@ -32,7 +32,7 @@ from runtime.events.saving import (
     CheckpointWritten,
 )
 from runtime.events.state import Mark, RunState
-from runtime.events.supervision import ActorStarting, SpareReady
+from runtime.events.supervision import ActorStarting, SpareReady, SupervisorStarted
 from runtime.events.training import (
     EvaluationFinished,
     RolledBack,
@@ -44,7 +44,7 @@ from runtime.events.training import (
 from runtime.events.types import Envelope, UnknownEvent
 from runtime.ids import Generation
 
-_RunFact: TypeAlias = RunStarted | StopRequested | RunFinished | Warned
+_RunFact: TypeAlias = RunStarted | StopRequested | RunFinished | Warned | AlarmAcknowledged
 _SavingFact: TypeAlias = (
     CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )
@@ -53,7 +53,17 @@ _Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fac
 """Everything but StepCommitted, which comes at every step and has its own short way."""
 
 _MOST_CHECKPOINTS = 1024
-_FREQUENT = (StepAborted, SampleGenerated, CheckpointStarted, ActorStarting, SpareReady, DeviceMeasured, UnknownEvent)
+_MOST_ACKNOWLEDGED = 256
+_FREQUENT = (
+    StepAborted,
+    SampleGenerated,
+    CheckpointStarted,
+    SupervisorStarted,
+    ActorStarting,
+    SpareReady,
+    DeviceMeasured,
+    UnknownEvent,
+)
 """Like commits, facts that come too often, or say too little, for the list of notable ones."""
 
 
@@ -72,6 +82,12 @@ def fold(state: RunState, envelope: Envelope) -> RunState:
     return _folded(state, event)
 
 
+def is_notable(envelope: Envelope) -> bool:
+    """Whether the fact deserves a line in a list of events: a step that was skipped does, one that counts does not."""
+    event = envelope.event
+    return not event.applied if isinstance(event, StepCommitted) else not isinstance(event, _FREQUENT)
+
+
 def fold_all(envelopes: Iterable[Envelope], state: RunState | None = None) -> RunState:
     """The state after all of them, from an empty one or from `state`."""
     state = state or RunState()
@@ -82,7 +98,7 @@ def fold_all(envelopes: Iterable[Envelope], state: RunState | None = None) -> Ru
 
 def _folded(state: RunState, event: _Rest) -> RunState:
     match event:
-        case RunStarted() | StopRequested() | RunFinished() | Warned():
+        case RunStarted() | StopRequested() | RunFinished() | Warned() | AlarmAcknowledged():
             return _run(state, event)
         case (
             CheckpointStarted() | CheckpointWritten() | CheckpointFailed() | CheckpointRejected() | CheckpointRemoved()
@@ -120,12 +136,18 @@ def _run(state: RunState, event: _RunFact) -> RunState:
             return finished
         case Warned():
             return raise_alarm(state, f"warned {event.place}", event.place, event.text, fix=event.fix)
+        case AlarmAcknowledged():
+            seen = {key: who for key, who in state.acknowledged.items() if key != event.key}
+            seen[event.key] = event.by, state.wall_seconds
+            return replace(state, acknowledged=dict(list(seen.items())[-_MOST_ACKNOWLEDGED:]))
 
 
 def _new_session(state: RunState, event: RunStarted) -> RunState:
     """What the last root process knew of living things is void; what is on disk and on the curves stands."""
     resumed = state.sessions > 0 or bool(event.resumed_from)
     marks = state.marks.append(Mark(event.first_step - 1, "resumed", event.resumed_from)) if resumed else state.marks
+    root = state.actors.get(fold_supervision.ROOT)
+    lives = state.plan is None or (root is not None and root.pid == event.pid)  # whoever lives began before this fact
     return replace(
         state,
         plan=event,
@@ -133,14 +155,14 @@ def _new_session(state: RunState, event: RunStarted) -> RunState:
         sessions=state.sessions + 1,
         stopping="",
         outcome=None,
-        actors=state.actors if state.plan is None else {},  # its first session: whoever lives began before this fact
-        workers=state.workers if state.plan is None else {},
+        actors=state.actors if lives else {},
+        workers=state.workers if lives else {},
         generation=Generation(0),
         members=(),
-        spares=frozenset(),
+        spares=state.spares if lives else frozenset(),
         writing_step=None,
         devices={},
-        alarms={},
+        alarms=state.alarms if lives and state.plan is not None else {},
         marks=marks,
         training=fold_training.back_to(state.training, event.first_step - 1, cursor=event.cursor),
     )
@@ -172,7 +194,10 @@ def _saving(state: RunState, event: _SavingFact) -> RunState:
         case CheckpointWritten():
             kept = tuple(each for each in state.checkpoints if each.path != event.path)[-_MOST_CHECKPOINTS:]
             marks = state.marks.append(Mark(event.step, "checkpoint", event.path))
-            state = replace(state, checkpoints=(*kept, event), marks=marks, writing_step=None)
+            times = state.written_seconds
+            known = {each.path: times[each.path] for each in kept if each.path in times}
+            known[event.path] = state.wall_seconds
+            state = replace(state, checkpoints=(*kept, event), written_seconds=known, marks=marks, writing_step=None)
             return mend(state, "checkpoint")
         case CheckpointFailed():
             cause = f"the checkpoint of step {event.step} was not written: {event.reason}"

@@ -13,10 +13,12 @@ from runtime.events.supervision import (
     ActorStarting,
     GenerationStarted,
     RestartPlanned,
+    RestartRequested,
     SpareLost,
     SpareReady,
     StateHealed,
     SupervisorGaveUp,
+    SupervisorStarted,
     WorkerAdded,
     WorkerHung,
     WorkerJoined,
@@ -24,13 +26,16 @@ from runtime.events.supervision import (
     WorkerRemoved,
 )
 from runtime.events.training import ShardsMoved
-from runtime.ids import ActorPath, Rank
+from runtime.ids import ActorPath, Generation, Incarnation, Rank
 
 _ActorFact: TypeAlias = ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
 _WorkerFact: TypeAlias = WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
 _SpareFact: TypeAlias = SpareReady | SpareLost
-_WishFact: TypeAlias = WorkerAdded | WorkerRemoved
-Fact: TypeAlias = _ActorFact | _WorkerFact | _SpareFact | _WishFact
+_WishFact: TypeAlias = WorkerAdded | WorkerRemoved | RestartRequested
+Fact: TypeAlias = _ActorFact | _WorkerFact | _SpareFact | _WishFact | SupervisorStarted
+
+ROOT = ActorPath("run")
+_MOST_FAILURES = 32
 
 
 def folded(state: RunState, event: Fact) -> RunState:
@@ -42,12 +47,41 @@ def folded(state: RunState, event: Fact) -> RunState:
             return replace(state, spares=state.spares | {event.pid})
         case SpareLost():
             return replace(state, spares=state.spares - {event.pid})
-        case WorkerAdded():
-            return state  # its process and its joining are facts of their own
+        case SupervisorStarted():
+            return _supervises(state, event)
+        case WorkerAdded() | RestartRequested():
+            return state  # what becomes of it are facts of their own
         case WorkerRemoved():
             return _with_worker(state, replace(_row(state, event.rank), phase="leaving", reason=f"removed: {event.by}"))
         case _:
             return _worker(state, event)
+
+
+def _supervises(state: RunState, event: SupervisorStarted) -> RunState:
+    """A policy is known; with the root's begins a process that knows nobody of those before it."""
+    if event.path == ROOT:
+        state = replace(
+            state, actors={}, workers={}, members=(), spares=frozenset(), generation=Generation(0),
+            writing_step=None, stopping="", outcome=None, alarms={},
+        )  # fmt: skip
+    row = state.actors.get(event.path) or ActorRow(event.path)
+    row = replace(row, strategy=event.strategy, budget=event.intensity, period_seconds=event.period_seconds)
+    if event.path == ROOT:  # nobody starts it
+        row = replace(row, status="ready", incarnation=Incarnation(1), pid=event.pid, host=event.host)
+    return _with_actor(state, event.path, replace(row, since_seconds=state.wall_seconds))
+
+
+def _failed_once_more(state: RunState, child: ActorPath, event: RestartPlanned) -> RunState:
+    """Its supervisor forgave one failure more, unless the child fell with another one (then nothing was counted)."""
+    path = ActorPath(child.rpartition("/")[0])
+    parent = state.actors.get(path)
+    if parent is None or parent.budget is None:
+        return state
+    now = state.wall_seconds
+    within = tuple(when for when in parent.failures if when > now - parent.period_seconds)
+    burnt = parent.budget - event.restarts_left
+    failures = (*within, now)[-_MOST_FAILURES:] if burnt > len(within) else within
+    return _with_actor(state, path, replace(parent, failures=failures))
 
 
 def _actor(state: RunState, event: _ActorFact) -> RunState:
@@ -74,6 +108,7 @@ def _actor(state: RunState, event: _ActorFact) -> RunState:
                 state = replace(state, restarts=state.restarts + 1)
         case RestartPlanned():
             row = replace(row, status="waiting", restarts_left=event.restarts_left)
+            state = _failed_once_more(state, event.path, event)
         case SupervisorGaveUp():
             row = replace(row, status="gave_up", reason=event.cause, tail=event.tail)
             state = raise_alarm(

@@ -67,6 +67,14 @@ class RunFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmAcknowledged:
+    """Somebody has seen an alarm; it is open again when its cause comes back later."""
+
+    key: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something is wrong but the run goes on: where, what, and the next move for a person."""
 

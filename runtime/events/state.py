@@ -47,6 +47,11 @@ class ActorRow:
     restarts_left: int | None = None
     """None until its supervisor has said it."""
     strategy: str = ""
+    budget: int | None = None
+    """A supervisor: how many failures it forgives within `period_seconds`; None until it has said it."""
+    period_seconds: float = 0.0
+    failures: tuple[float, ...] = ()
+    """A supervisor: Unix times of the newest failures of its children that it answered with a restart, oldest first."""
     pid: int = 0
     host: str = ""
     device: str = ""
@@ -182,9 +187,13 @@ class RunState:
     """The step of the checkpoint that is being written."""
     checkpoints: tuple[CheckpointWritten, ...] = ()
     """On disk, oldest first."""
+    written_seconds: Mapping[str, float] = field(default_factory=dict)
+    """path -> Unix time, of those on disk."""
     devices: Mapping[Rank, DeviceMeasured] = field(default_factory=dict)
     """What each worker's device had to hold, in this session."""
     alarms: Mapping[str, Alarm] = field(default_factory=dict)
+    acknowledged: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """Key of an alarm -> who has seen it, and when (Unix seconds)."""
     marks: Chain[Mark] = Chain(limit=256)
     notable: Chain[Envelope] = Chain(limit=512)
     unknown: int = 0

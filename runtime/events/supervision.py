@@ -8,6 +8,20 @@ from runtime.ids import ActorPath, Generation, Incarnation, Rank, Step
 
 
 @dataclass(frozen=True, slots=True)
+class SupervisorStarted:
+    """A supervisor begins with this policy. The one without a parent (`run`) is the first fact of each root process."""
+
+    path: ActorPath
+    strategy: str
+    """one_for_one, one_for_all or rest_for_one."""
+    intensity: int
+    """Failures within `period_seconds` that are answered with a restart; one more and it gives up."""
+    period_seconds: float
+    pid: int = 0
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ActorStarting:
     """A supervisor started a child and waits for its handshake."""
 
@@ -50,6 +64,14 @@ class ActorExited:
     """A worker: the step that it was in when it was last heard of; 0 where it never said so."""
     phase: str = ""
     """A worker: what it did then: `load`, `feed`, `compute`, `exchange`, `vote`, `apply`, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartRequested:
+    """Somebody asked for a new incarnation of a child; where it was killed for that, its death counts as no failure."""
+
+    path: ActorPath
+    by: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from runtime.events.numerics import (
     ReplicaDrifted,
     WorkerRetired,
 )
-from runtime.events.run import RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.run import AlarmAcknowledged, RunFinished, RunStarted, StopRequested, Warned
 from runtime.events.saving import (
     CheckpointFailed,
     CheckpointRejected,
@@ -33,10 +33,12 @@ from runtime.events.supervision import (
     ActorStarting,
     GenerationStarted,
     RestartPlanned,
+    RestartRequested,
     SpareLost,
     SpareReady,
     StateHealed,
     SupervisorGaveUp,
+    SupervisorStarted,
     WorkerAdded,
     WorkerHung,
     WorkerJoined,
@@ -63,7 +65,8 @@ class UnknownEvent:
 
 
 Known: TypeAlias = (
-    RunStarted | StopRequested | RunFinished | Warned
+    RunStarted | StopRequested | RunFinished | Warned | AlarmAcknowledged
+    | SupervisorStarted | RestartRequested
     | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp | SpareReady | SpareLost
     | WorkerAdded | WorkerRemoved
     | WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed

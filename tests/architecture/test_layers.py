@@ -46,6 +46,11 @@ PURE = [
     "runtime/pipeline/validator.py",
     "runtime/supervision/backoff.py",
     "runtime/supervision/core.py",
+    "runtime/view/advice.py",
+    "runtime/view/build.py",
+    "runtime/view/logs.py",
+    "runtime/view/metrics.py",
+    "runtime/view/rules.py",
 ]
 """Decisions: functions of data and time. Their callers own the loop, the arrays and the disk."""
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 from console.cli.progress.figures import clean, count, duration, harmless, shortened, size, some
 from runtime.events import (
     ActorExited,
+    AlarmAcknowledged,
     CheckpointFailed,
     CheckpointRejected,
     CheckpointWritten,
@@ -24,6 +25,7 @@ from runtime.events import (
     MicroBatchHalved,
     ReplicaDrifted,
     RestartPlanned,
+    RestartRequested,
     RolledBack,
     RunStarted,
     RunState,
@@ -111,6 +113,14 @@ def _actor_exited(event: ActorExited, state: RunState) -> str:
 def _restart_planned(event: RestartPlanned, state: RunState) -> str:
     left = f"{some(event.restarts_left, 'more restart')} allowed"
     return f"{event.path} restarts in {duration(event.delay_seconds)} ({left})"
+
+
+def _restart_requested(event: RestartRequested, state: RunState) -> str:
+    return f"{event.path} is started anew ({event.by})"
+
+
+def _acknowledged(event: AlarmAcknowledged, state: RunState) -> str:
+    return f"alarm seen by {event.by}: {event.key}"
 
 
 def _gave_up(event: SupervisorGaveUp, state: RunState) -> str:
@@ -253,6 +263,8 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     RunStarted: _run_started,
     StopRequested: _stop_requested,
     Warned: _warned,
+    AlarmAcknowledged: _acknowledged,
+    RestartRequested: _restart_requested,
     ActorExited: _actor_exited,
     RestartPlanned: _restart_planned,
     SupervisorGaveUp: _gave_up,

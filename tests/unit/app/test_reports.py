@@ -9,9 +9,22 @@ import pytest
 from runtime import events as facts
 from runtime.actors.exit import Exit, ProcessExit
 from runtime.actors.frames import Hello
-from runtime.app.reports import as_event
+from runtime.app.reports import as_event, policies
 from runtime.ids import ActorPath, Incarnation, Step
-from runtime.supervision import Exited, GivingUp, Ready, RestartPlanned, Starting, Stopping, Stuck
+from runtime.supervision import (
+    ChildSpec,
+    Exited,
+    GivingUp,
+    Ready,
+    RestartPlanned,
+    Starting,
+    Stopping,
+    Strategy,
+    Stuck,
+    Supervisor,
+    SupervisorSpec,
+)
+from tests.support.supervision_bodies import good
 
 WORKER, ROOT, SECOND = ActorPath("run/node/worker-1"), ActorPath("run"), Incarnation(2)
 
@@ -72,3 +85,10 @@ def test_an_actors_own_fact_passes_unchanged_under_its_path() -> None:
 @pytest.mark.parametrize("said", [Stopping(WORKER, SECOND, 5.0), "a sentence", facts.UnknownEvent("later")])
 def test_what_no_reader_needs_is_not_kept(said: object) -> None:
     assert as_event(said, WORKER) is None
+
+
+def test_each_supervisor_of_the_tree_says_its_policy_parents_first() -> None:
+    node = Supervisor(SupervisorSpec((ChildSpec("worker-0", good),), Strategy.REST_FOR_ONE, intensity=2))
+    tree = Supervisor(SupervisorSpec((ChildSpec("journal", good), ChildSpec("node", node)), period_seconds=9.0))
+    told = [(fact.path, fact.strategy, fact.intensity, fact.period_seconds) for fact in policies(tree, ROOT)]
+    assert told == [("run", "one_for_one", 3, 9.0), ("run/node", "rest_for_one", 2, 60.0)]
