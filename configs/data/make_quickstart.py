@@ -196,11 +196,37 @@ def split_family(family: Callable[[], Iterator[Pair]]) -> tuple[list[Pair], list
     return pairs[HELD_OUT_PER_FAMILY : HELD_OUT_PER_FAMILY + TRAIN_PER_FAMILY], held_out
 
 
-def lines(pairs: list[Pair]) -> str:
-    """The pairs of all families, mixed, as JSONL."""
+def fewer_words(count: int) -> tuple[str, dict[str, object]]:
+    return "length_constraints:number_words", {"relation": "less than", "num_words": count}
+
+
+def asked(pair: Pair) -> list[tuple[str, dict[str, object]]]:
+    """What the question asks for that a program can check, in IFEval's words: (id, arguments)."""
+    instruction, given, _ = pair
+    if instruction == "Upper case.":
+        return [("change_case:english_capital", {})]
+    if instruction == "Sort.":
+        return [("keywords:existence", {"keywords": given.split()}), fewer_words(3)]
+    if instruction.startswith("Convert to "):
+        return [("startend:end_checker", {"end_phrase": instruction[11:-1]})]
+    if instruction.startswith("The day "):
+        return [("startend:end_checker", {"end_phrase": "day"}), fewer_words(2)]
+    if instruction in {"Opposite?", "Animal or thing?", "Odd or even?"}:
+        return [("change_case:english_lowercase", {}), fewer_words(2)]
+    return []
+
+
+def lines(pairs: list[Pair], *, checked: bool = False) -> str:
+    """The pairs of all families, mixed, as JSONL; `checked`: with what a program can check of the answers."""
     mixed = sorted(pairs, key=lambda pair: draw(pair, "order"))
-    keys = ("instruction", "input", "output")
-    return "".join(json.dumps(dict(zip(keys, pair, strict=True))) + "\n" for pair in mixed)
+    written = []
+    for pair in mixed:
+        record: dict[str, object] = dict(zip(("instruction", "input", "output"), pair, strict=True))
+        if checked and (instructions := asked(pair)):
+            record["instruction_id_list"] = [name for name, _ in instructions]
+            record["kwargs"] = [arguments for _, arguments in instructions]
+        written.append(json.dumps(record) + "\n")
+    return "".join(written)
 
 
 def write(folder: Path) -> tuple[Path, Path]:
@@ -212,8 +238,8 @@ def write(folder: Path) -> tuple[Path, Path]:
         train += learnt
         held_out += judged
     paths = folder / "quickstart-train.jsonl", folder / "quickstart-heldout.jsonl"
-    for path, pairs in zip(paths, (train, held_out), strict=True):
-        path.write_bytes(lines(pairs).encode())
+    paths[0].write_bytes(lines(train).encode())
+    paths[1].write_bytes(lines(held_out, checked=True).encode())
     return paths
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from console.cli.commands.plot import columns_of, terminal_lines
 from console.cli.progress import Mode, choose, summary_of
 from runtime.app.run import Ended, run_headless
 
@@ -16,6 +17,8 @@ def train(path: Path, overrides: Sequence[str], *, resume: str | None, progress_
     ended = run_headless(path, overrides, resume=resume, observer=observer, say=_say)
     if progress_mode != "json":
         print(summary_of(ended.state, folder=ended.folder))
+        if sys.stdout.isatty() and ended.state.training.last is not None:
+            print("\n" + "\n".join(terminal_lines(ended.state, columns_of())))
     _explain(ended)
     return ended.exit_code
 

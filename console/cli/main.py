@@ -22,6 +22,7 @@ COMMANDS = {
     "data": "show what a configuration trains on: samples with the learnt part marked, and what is left out",
     "checkpoints": "list, verify, export or prune the checkpoints of a run",
     "status": "where a live run is: step, loss, workers",
+    "plot": "the curves of a run in the terminal, or as a report: .html, .svg, .png",
     "stop": "ask a live run to finish its step, write a checkpoint and end",
     "workers": "add a worker to a live run, or remove one",
     "evaluate": "held-out loss and scores of a run's checkpoint or of a model folder",

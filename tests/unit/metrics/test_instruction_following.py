@@ -1,5 +1,7 @@
 """Instructions that a program can check; most cases are those of IFEval's own instructions_test.py, in our words."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -141,3 +143,16 @@ def test_four_numbers_over_prompts_and_instructions() -> None:
 
 def test_a_loose_judge_tries_seven_shortenings() -> None:
     assert list(shortenings("*a*\nb\nc")) == ["b\nc", "*a*\nb", "b", "a\nb\nc", "b\nc", "a\nb", "b"]
+
+
+def test_bug_22_nothing_is_downloaded_to_judge_an_answer() -> None:
+    program = """
+import socket, sys
+socket.socket = None
+from runtime.metrics.scoring import Reference, count, scores
+asked = (("length_constraints:number_sentences", {"num_sentences": 2, "relation": "at least"}),)
+sums = count(("instruction_following",), [("One. Two, e.g. this.", Reference("", asked))])
+assert scores([sums])["instruction_following"] == 1.0
+assert "nltk" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=120)
