@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runtime.config.cluster import ServeSettings
 
 DESCRIPTION = "serve a run's newest good checkpoint, or a model folder, over HTTP (the API of OpenAI)"
+HIGHEST_PORT = 65535
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STOP_SECONDS = 5.0
 """How long the server may take to end after SIGINT before it is killed."""
@@ -91,16 +92,17 @@ def check_key(variable: str, host: str) -> None:
 
 
 def claim_address(host: str, port: int) -> None:
-    """Raise RunError when nobody can listen there, before anything is exported or loaded."""
+    """Raise UsageError or RunError when nobody can listen there, before anything is exported or loaded."""
     import socket
 
+    if not 0 <= port <= HIGHEST_PORT:
+        raise UsageError(f"--port {port}: ports go from 0 (any free one) to {HIGHEST_PORT}")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.create_server(address[:2], family=family):
             return
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(f"cannot listen on {host}:{port}: {reason}; choose another --host or --port") from error
+    except OSError as error:
+        raise RunError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --host or --port") from error
 
 
 @contextmanager

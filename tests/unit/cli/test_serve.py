@@ -124,3 +124,22 @@ def test_the_runs_own_configuration_says_where_to_listen(tmp_path: Path) -> None
 
 def test_a_child_that_ends_gives_its_status() -> None:
     assert serve.run_tethered([sys.executable, "-c", "raise SystemExit(7)"]) == 7
+
+
+def test_a_key_that_is_not_there_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLXD_TEST_KEY", raising=False)
+    with pytest.raises(UsageError, match="the environment variable MLXD_TEST_KEY is empty"):
+        serve.check_key("MLXD_TEST_KEY", "127.0.0.1")
+
+
+def test_strangers_who_may_ask_without_a_key_are_mentioned(capsys: pytest.CaptureFixture[str]) -> None:
+    serve.check_key("", "localhost")
+    assert capsys.readouterr().err == ""
+    serve.check_key("", "0.0.0.0")
+    assert capsys.readouterr().err.startswith("whoever reaches 0.0.0.0 may ask: set serve.api_key_env")
+
+
+def test_an_address_of_the_newer_kind_is_one_too() -> None:
+    serve.claim_address("::1", 0)
+    with pytest.raises(UsageError, match="--port 70000: ports go from 0"):
+        serve.claim_address("127.0.0.1", 70000)

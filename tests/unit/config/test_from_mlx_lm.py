@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from console.cli.config_import import surroundings
 from console.cli.main import main
 from runtime.config.from_mlx_lm import DEFAULTS, Imported, Surroundings, import_lora
 from runtime.config.load import load_config
@@ -172,3 +173,10 @@ def test_a_value_that_we_do_not_accept_is_named_in_our_terms(
     assert "train.micro_batch_size: must be" in capsys.readouterr().err
     (tmp_path / "data" / "train.jsonl").write_text("no json\n")
     assert main(["config", "import", str(tmp_path / "lora.yaml")]) == 2
+
+
+def test_data_that_is_not_here_is_a_name_of_the_hub_or_a_folder_to_come(tmp_path: Path) -> None:
+    hub = surroundings({"data": "org/set"}, tmp_path, tmp_path)
+    local = surroundings({"data": "data"}, tmp_path, tmp_path)
+    assert (hub.data_is_folder, hub.has_valid, hub.columns) == (False, False, frozenset())
+    assert (local.data_is_folder, local.has_valid, local.data) == (True, True, "")
