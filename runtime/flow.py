@@ -86,6 +86,10 @@ class Micro:
         packed = () if self.packing is None else (shard for row in self.packing.samples for shard, _ in row)
         return tuple(sorted({*self.shards, *packed}))
 
+    def targets(self) -> list[int]:
+        """How many positions of each row count."""
+        return [int(count) for count in self.mask_BT[:, 1:].sum(axis=-1).tolist()]
+
 
 @dataclass(frozen=True)
 class Batch:

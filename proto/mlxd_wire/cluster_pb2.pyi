@@ -307,6 +307,7 @@ class Vote(_message.Message):
     PARAMETER_HASH_FIELD_NUMBER: _builtins.int
     OWN_SQUARE_SUM_FIELD_NUMBER: _builtins.int
     APPLY_SECONDS_FIELD_NUMBER: _builtins.int
+    IS_PART_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     finite: _builtins.bool
@@ -319,6 +320,7 @@ class Vote(_message.Message):
     parameter_hash: _builtins.str
     own_square_sum: _builtins.float
     apply_seconds: _builtins.float
+    is_part: _builtins.bool
     @_builtins.property
     def tallies(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShardTally]: ...
     def __init__(
@@ -337,10 +339,11 @@ class Vote(_message.Message):
         parameter_hash: _builtins.str = ...,
         own_square_sum: _builtins.float = ...,
         apply_seconds: _builtins.float = ...,
+        is_part: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_seconds", b"apply_seconds", "compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "own_square_sum", b"own_square_sum", "parameter_hash", b"parameter_hash", "step", b"step", "tallies", b"tallies", "useful_tokens", b"useful_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apply_seconds", b"apply_seconds", "compute_seconds", b"compute_seconds", "computed_positions", b"computed_positions", "exchange_seconds", b"exchange_seconds", "feed_seconds", b"feed_seconds", "finite", b"finite", "generation", b"generation", "grad_square_sum", b"grad_square_sum", "is_part", b"is_part", "own_square_sum", b"own_square_sum", "parameter_hash", b"parameter_hash", "step", b"step", "tallies", b"tallies", "useful_tokens", b"useful_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -571,12 +574,16 @@ class StepWork(_message.Message):
     RECEIVERS_FIELD_NUMBER: _builtins.int
     VERIFY_FIELD_NUMBER: _builtins.int
     INSPECT_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     step: _builtins.int
     cursor: _builtins.int
     samples: _builtins.int
     verify: _builtins.bool
     inspect: _builtins.bool
+    learning_rate: _builtins.float
+    update: _builtins.int
     @_builtins.property
     def owners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -592,10 +599,12 @@ class StepWork(_message.Message):
         receivers: _abc.Iterable[_builtins.int] | None = ...,
         verify: _builtins.bool = ...,
         inspect: _builtins.bool = ...,
+        learning_rate: _builtins.float = ...,
+        update: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "inspect", b"inspect", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "step", b"step", "verify", b"verify"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "generation", b"generation", "inspect", b"inspect", "learning_rate", b"learning_rate", "owners", b"owners", "receivers", b"receivers", "samples", b"samples", "step", b"step", "update", b"update", "verify", b"verify"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,6 +33,7 @@ from runtime.models.tokenizer import json_bytes
 from runtime.plan.plan import make
 from runtime.trainer.evaluate import HeldOut
 from runtime.trainer.gradients import Tree, trainable
+from runtime.trainer.memory import usable_bytes
 from runtime.trainer.precision import precision_of
 from runtime.trainer.replica import Replica
 from runtime.trainer.update import Update
@@ -180,6 +181,7 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         base_hash=loaded.base_hash,
         slice_count=slices,
         recompute=config.train.grad_checkpoint,
+        memory_bytes=usable_bytes(),
     )
     held_out = HeldOut(config, datasets, loaded.tokenizer)
     kind = default_kind().value
@@ -209,4 +211,4 @@ def _planned_bytes(config: Config, loaded: Loaded) -> int:
     except ModelError:
         return 0
     (device,) = make(config, blueprint, workers_of(config)).devices
-    return device.peak_bytes - device.held.exchange_bytes  # gradients meet on the host
+    return device.peak_bytes

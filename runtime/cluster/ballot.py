@@ -89,7 +89,9 @@ class Ballot:
         by_shard: dict[ShardId, ShardTally] = {tally.shard: tally for vote in speakers for tally in vote.tallies}
         tallies = tuple(by_shard[shard] for shard in sorted(by_shard))
         tokens = sum(tally.tokens for tally in tallies)
-        square_sum = math.fsum(self.votes[rank].grad_square_sum for rank in self.grid.group_of(min(self.votes)))
+        group = [self.votes[rank] for rank in self.grid.group_of(min(self.votes))]
+        speaking = [vote for vote in votes if vote.is_part] or group
+        square_sum = math.fsum(vote.grad_square_sum for vote in speaking)
         return Count(
             loss_sum=math.fsum(tally.loss_sum for tally in tallies),
             tokens=tokens,
@@ -120,7 +122,7 @@ def advance(
     update = int(counters["applied"])
     clip = explosion.clip_of(at.counters, count.grad_norm, zscore)
     committed = CommittedStep(order.step, applied, count.tokens, count.loss_sum, count.grad_norm, clip.norm)
-    rate = rate_of(max(update, 1), last) * explosion.rate_factor(at.counters, update)
+    rate = rate_at(at, max(update, 1), rate_of, last)
     excused = is_search(count, at.counters, loss_scale)
     counters = explosion.after_step(
         counters, step=order.step, applied=applied, loss=count.loss, norm=count.grad_norm, zscore=zscore,
@@ -129,6 +131,11 @@ def advance(
     if loss_scale is not None:
         counters = loss_scale.follow(counters, finite=count.finite, applied=applied)
     return Position(order.step, Cursor(order.cursor + order.samples), counters, Verdict(committed, rate, update))
+
+
+def rate_at(at: Position, update: int, rate_of: RateOf, last: Step) -> float:
+    """The learning rate of an update that follows the position, which may have gone back to it."""
+    return rate_of(update, last) * explosion.rate_factor(at.counters, update)
 
 
 def is_search(count: Count, counters: Mapping[str, float], loss_scale: LossScale | None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from runtime import events as facts
 from runtime.cluster import explosion, rollback
-from runtime.cluster.ballot import Ballot
+from runtime.cluster.ballot import Ballot, rate_at
 from runtime.cluster.book import Again, Book, Boundary, Closing, Next, Pause
 from runtime.cluster.evaluation import Evaluation
 from runtime.cluster.membership import Entry, Role
@@ -66,7 +66,8 @@ def open_step(
     )  # what is saved is right
     order = book.roster.step_order(book.at, samples, owners, verify=verify, inspect=inspect)
     book.phase, book.ballot = Phase.STEPPING, Ballot(order, repeated, grid=book.grid)
-    book.order(StepWork(order), now, keepers)
+    update = int(book.at.counters.get("applied", 0)) + 1
+    book.order(StepWork(order, rate_at(book.at, update, book.rate_of, book.last), update), now, keepers)
 
 
 def again(book: Book, why: str, now: float) -> Next | None:

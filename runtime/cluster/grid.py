@@ -71,7 +71,7 @@ class Grid:
         """`work` as `rank` is told it."""
         match work:
             case StepWork(order=order):
-                return StepWork(self.view(order, rank))
+                return replace(work, order=self.view(order, rank))
             case EvaluateWork():
                 return replace(work, workers=self.twins(rank, work.workers))
             case _:

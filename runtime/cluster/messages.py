@@ -95,7 +95,7 @@ class Vote:
     tallies: tuple[ShardTally, ...]
     finite: bool
     grad_square_sum: float
-    """Sum of squares of the summed (not yet divided) gradient; the same bits on every worker."""
+    """Sum of squares of the summed (not yet divided) gradient; the same bits on every worker, unless it is a part."""
     compute_seconds: float
     exchange_seconds: float
     feed_seconds: float
@@ -107,6 +107,8 @@ class Vote:
     """Sum of squares of this worker's own part of the gradient; -1 where it was not measured."""
     apply_seconds: float = 0.0
     """How long the update of the step before took to dispatch; it happened within this step's time."""
+    is_part: bool = False
+    """The sum of squares is of a part of the gradient, the voter's own to tell of; all votes' parts are the whole."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,10 @@ class StepWork:
     """Compute, exchange and vote on one step."""
 
     order: StepOrder
+    learning_rate: float = 0.0
+    """What its verdict will say if nothing is out of the ordinary, so that an update may be begun before it comes."""
+    update: int = 0
+    """The same of its number; 0: not known."""
 
 
 @dataclass(frozen=True)

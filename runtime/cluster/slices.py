@@ -43,6 +43,24 @@ class Parcel:
     """The ranks that get the optimizer's state as well."""
 
 
+@dataclass(frozen=True)
+class Portion:
+    """What one rank gets of a gradient that is summed in slices only (a reduce-scatter): those that it keeps."""
+
+    rank: Rank
+    keepers: Holders
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Its slices, ascending."""
+        return held_by(self.rank, self.keepers)
+
+    @property
+    def spoken(self) -> tuple[int, ...]:
+        """Those of them whose norm it tells of: each slice has one keeper who does."""
+        return tuple(index for index, speaker in enumerate(senders(self.keepers)) if speaker == self.rank)
+
+
 def parcels(members: Iterable[Rank], holders: Holders, keepers: Holders) -> tuple[Parcel, ...]:
     """What is sent so that every member has all parameters, and every keeper its slices; one for each slice."""
     ranks = sorted(members)

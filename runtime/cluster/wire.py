@@ -142,6 +142,7 @@ def _vote(wire: pb.Vote) -> Vote:
         parameter_hash=wire.parameter_hash,
         own_square_sum=wire.own_square_sum,
         apply_seconds=wire.apply_seconds,
+        is_part=wire.is_part,
     )
 
 
@@ -185,8 +186,8 @@ def _order_to_wire(order: Order) -> pb.Order:
         said = pb.Verdict(**vars(verdict.committed), learning_rate=verdict.learning_rate, update=verdict.update)
         wire.verdict.CopyFrom(said)
     match order.work:
-        case StepWork(order=step):
-            wire.step.CopyFrom(pb.StepWork(**vars(step)))
+        case StepWork(order=step) as expected:
+            wire.step.CopyFrom(pb.StepWork(**vars(step), learning_rate=expected.learning_rate, update=expected.update))
         case EvaluateWork():
             wire.evaluate.CopyFrom(pb.EvaluateWork(**vars(order.work)))
         case Rest():
@@ -262,7 +263,9 @@ def _work(wire: pb.Order) -> Work:
                     receivers=tuple(map(Rank, step.receivers)),
                     verify=step.verify,
                     inspect=step.inspect,
-                )
+                ),
+                step.learning_rate,
+                step.update,
             )
         case "evaluate":
             work = wire.evaluate

@@ -1,6 +1,6 @@
 """Sums that all ranks agree on: the data plane. `Peer` is the door; everything else is how it keeps its promises.
 
-Pure:   tree (the canonical summation tree), buckets (cuts), exchange, spread (who sends what), codec, frame
+Pure:   tree (the canonical summation tree), buckets (cuts), exchange, scatter, spread (who sends what), codec, frame
 Shell:  fold (one piece), reduction (one exchange), traffic (stale, due, early), lane (shm, grpc), state, peer
 """
 
@@ -10,6 +10,7 @@ from runtime.collectives.codec import WireDtype
 from runtime.collectives.exchange import Plan
 from runtime.collectives.peer import Peer
 from runtime.collectives.reduction import RankLost
+from runtime.collectives.scatter import Share
 from runtime.collectives.spread import Parcel, Spread
 from runtime.collectives.state import fetch_state
 from runtime.collectives.traffic import Stats
@@ -20,6 +21,7 @@ __all__ = [
     "Plan",
     "WireDtype",
     "RankLost",
+    "Share",
     "Spread",
     "Parcel",
     "Stats",

@@ -130,6 +130,10 @@ class Schedule:
         """Whether it travels in float32, whatever the wire's dtype."""
         return self.plan.deterministic
 
+    def receivers_of(self, piece: Piece) -> tuple[Rank, ...]:
+        """Who gets the sum of a piece, its owner included."""
+        return self.plan.receivers
+
     def at_once(self, source: Rank, target: Rank) -> tuple[Transfer, ...]:
         """What needs no sum before it is sent: nothing here."""
         return ()

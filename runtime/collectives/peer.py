@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,7 +26,8 @@ from runtime.collectives.frame import Address, Hello, run_hash
 from runtime.collectives.lane import Lane, LaneSettings
 from runtime.collectives.lane_grpc import GrpcServer
 from runtime.collectives.lane_shm import ShmListener, Slots
-from runtime.collectives.reduction import Reduction
+from runtime.collectives.reduction import AnySchedule, Reduction
+from runtime.collectives.scatter import ScatterSchedule, Share
 from runtime.collectives.spread import Spread, SpreadSchedule
 from runtime.collectives.state import State, StateStore
 from runtime.collectives.traffic import Stats, Traffic
@@ -105,19 +106,27 @@ class Peer:
         for lane in gone:
             lane.close()
 
-    def all_reduce(self, plan: Plan, parts: Mapping[Node, Floats], *, out: Floats) -> Floats:
+    def all_reduce(
+        self, plan: Plan, parts: Mapping[Node, Floats], *, out: Floats, shares: Sequence[Share] = ()
+    ) -> Floats:
         """The sum over all shards of the plan, written to `out` (N elements) and returned; the same bytes on every
         receiver. Blocks; `parts` (one array of N per node that the plan says this rank contributes) stay as they are.
+
+        With `shares` only those of which this rank is a keeper are written: a reduce-scatter (see `scatter`).
 
         Raises Aborted when `abort` or a newer membership ended it, RankLost as soon as a needed peer's connection
         breaks, ProtocolError when the ranks disagree about sizes. `out` is then undefined, but no thread writes to it
         any more, and the same parts can go into an exchange of a newer generation.
         """
         self._check(plan, parts, out)
-        self._run(Schedule(plan, out.size, self._bucket_elements, self._piece_elements), parts, out)
+        if shares:
+            schedule: AnySchedule = ScatterSchedule(plan, out.size, self._piece_elements, tuple(shares))
+        else:
+            schedule = Schedule(plan, out.size, self._bucket_elements, self._piece_elements)
+        self._run(schedule, parts, out)
         return out
 
-    def _run(self, schedule: Schedule | SpreadSchedule, parts: Mapping[Node, Floats], out: Floats) -> None:
+    def _run(self, schedule: AnySchedule, parts: Mapping[Node, Floats], out: Floats) -> None:
         reduction = Reduction(
             schedule, rank=self.rank, run=self._traffic.run, parts=parts, out=out, wire=self._wire, pool=self._pool,
             kick=self._kick,
@@ -136,13 +145,15 @@ class Peer:
         """End what runs of `generation` or an older one, within milliseconds, and refuse it from now on; any thread."""
         self._traffic.abort(generation)
 
-    async def exchange(self, plan: Plan, parts: Mapping[Node, Floats], *, out: Floats | None = None) -> Floats:
+    async def exchange(
+        self, plan: Plan, parts: Mapping[Node, Floats], *, out: Floats | None = None, shares: Sequence[Share] = ()
+    ) -> Floats:
         """`all_reduce` in a thread of its own. Cancellation ends the exchange and waits for that thread.
 
         `out` may be left out by a rank that brings a part.
         """
         result = np.empty_like(next(iter(parts.values()))) if out is None else out
-        await self._in_thread(plan.key, partial(self.all_reduce, plan, parts, out=result))
+        await self._in_thread(plan.key, partial(self.all_reduce, plan, parts, out=result, shares=shares))
         return result
 
     async def spread(self, plan: Spread, vector: Floats) -> None:

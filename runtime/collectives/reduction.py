@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,10 +19,13 @@ from runtime.collectives.codec import Bytes, Floats, WireDtype, decode, encode
 from runtime.collectives.exchange import Phase, Schedule, Term, Transfer
 from runtime.collectives.fold import Fold, Release, Scratch
 from runtime.collectives.frame import Header
+from runtime.collectives.scatter import ScatterSchedule
 from runtime.collectives.spread import SpreadSchedule
 from runtime.errors import Aborted, MlxdError, PeerLost, ProtocolError
 from runtime.flow import Node
 from runtime.ids import Rank
+
+AnySchedule: TypeAlias = Schedule | ScatterSchedule | SpreadSchedule
 
 
 class RankLost(PeerLost):
@@ -77,7 +81,7 @@ class Reduction:
 
     def __init__(
         self,
-        schedule: Schedule | SpreadSchedule,
+        schedule: AnySchedule,
         *,
         rank: Rank,
         run: int,
@@ -210,12 +214,12 @@ class Reduction:
             return
         piece = self.schedule.pieces[index]
         encoded = None
-        if self._wire is not WireDtype.FLOAT32 and self.peers:
+        receivers = [peer for peer in self.schedule.receivers_of(piece) if peer != self._rank]
+        if self._wire is not WireDtype.FLOAT32 and receivers:
             result = self._out[piece.start : piece.stop]
             encoded = np.empty(piece.elements * self._wire.element_bytes, np.uint8)
             encode(result, self._wire, encoded)
             decode(encoded, self._wire, result)  # the owner keeps what the others get, bit for bit
-        receivers = [peer for peer in self.plan.receivers if peer != self._rank]
         with self._changed:
             self._unsummed -= 1
             if self._error is None:

@@ -88,6 +88,10 @@ class SpreadSchedule:
         """Always: parameters are no gradients."""
         return True
 
+    def receivers_of(self, piece: Piece) -> tuple[Rank, ...]:
+        """Of a sum: nobody."""
+        return ()
+
     def at_once(self, source: Rank, target: Rank) -> tuple[Transfer, ...]:
         """Everything that `source` sends to `target`, in this order."""
         return tuple(

@@ -70,6 +70,10 @@ class Feeder:
         self.waited_seconds += trio.current_time() - began
         return batch
 
+    def ready(self, order: StepOrder, rank: Rank) -> Batch | None:
+        """The batch that `take` would return for such an order, if it was made ahead. It stays there."""
+        return self._ready.get((order.cursor, order.samples, len(order.owners), order.shards_of(rank)))
+
     async def run(self) -> None:
         """Make the batches that `take` will probably be asked for, until cancelled."""
         while True:

@@ -1,7 +1,8 @@
 """The norm of a gradient, and what clipping makes of it.
 
 Gradients arrive as sums over the tokens of the global batch, so the norm that counts is |sum| / tokens, and one factor
-applied by the optimizer does both: divide by the tokens and clip.
+applied by the optimizer does both: divide by the tokens and clip. It is computed on the device, in float32, from the
+sum of squares: so an update may be dispatched before anybody has read the norm, and has the bits of one that was not.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ def norm_per_token(square_sum: float, tokens: int) -> float:
     return math.sqrt(square_sum) / tokens if tokens > 0 and square_sum >= 0 else math.nan
 
 
-def clip_scale(norm: float, max_norm: float) -> float:
-    """The factor, at most 1, that brings a gradient of this norm down to `max_norm`; `max_norm` 0 means no clipping.
+def gradient_scale(square_sum: mx.array, tokens: mx.array, max_norm: mx.array) -> mx.array:
+    """The factor that makes the mean per token of a gradient summed over `tokens`, and brings the norm of that down to
+    `max_norm` where it is larger (infinite: never). All of them fp32 scalars; lazily.
 
-    Raises ValueError for a norm that is not finite: such a step is skipped, not clipped.
+    Not finite, or 0, when the sum of squares is not finite: such a step is skipped, not clipped.
     """
-    if not math.isfinite(norm):
-        raise ValueError(f"a gradient of norm {norm} cannot be clipped; its step must be skipped")
-    return min(1.0, max_norm / (norm + _GUARD)) if max_norm > 0 else 1.0
+    norm = mx.sqrt(square_sum) / tokens
+    return mx.minimum(1.0, max_norm / (norm + _GUARD)) / tokens
 
 
 def _blocked_sum(values_N: mx.array) -> mx.array:

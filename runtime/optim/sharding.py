@@ -116,6 +116,7 @@ class Slicing:
                     found.append(mx.array(received_N[piece.at : piece.at + piece.elements]).astype(dtypes[name]))
             flat = mx.concatenate(found) if len(found) != 1 else found[0]
             whole[name] = flat.reshape(shape)
+            mx.eval(whole[name])  # one at a time: what came is in float32, and all of it at once would be a second copy
         return whole
 
 

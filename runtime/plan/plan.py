@@ -14,8 +14,8 @@ from runtime.models.blueprint import Blueprint, Tensor
 from runtime.pipeline.choice import Choice
 from runtime.pipeline.costs import Calibration
 from runtime.pipeline.schedules import in_flight_limit
-from runtime.plan.activations import Batch, footprint
-from runtime.plan.memory import Held, Sharding, held
+from runtime.plan.activations import Batch, cast_bytes, footprint
+from runtime.plan.memory import FLOAT32_BYTES, Held, Sharding, held
 from runtime.plan.stages import chosen, micro_batches
 
 
@@ -88,7 +88,7 @@ def make(
         workers=workers,
         replicas=replicas,
         micro_batches=micro_batches(config, replicas),
-        rows=config.rows_at_once,
+        rows=_rows(config, replicas),
         positions=config.data.max_length,
         devices=tuple(_device(config, blueprint, stage, stages, replicas, pipeline) for stage in range(stages)),
         state_copies=_sharding(config, replicas).copies if config.parallel.shard_optimizer else 0,
@@ -109,19 +109,44 @@ def _device(
     tensors: list[Tensor] = [tensor for layer in layers for tensor in layer]
     is_last = stage == stages - 1
     tensors += [*(blueprint.before if stage == 0 else ()), *(blueprint.behind if is_last else ())]
-    batch = Batch(config.rows_at_once, config.data.max_length)
+    batch = Batch(_rows(config, replicas), config.data.max_length)
     activations = footprint(layers, blueprint, batch, config.train.grad_checkpoint, has_head=is_last)
     return DevicePlan(
         stage,
         len(layers),
-        held(tensors, config.optim.name, _sharding(config, replicas)),
-        activations.peak_bytes(math.ceil(in_flight / chunks)),
+        held(
+            tensors,
+            config.optim.name,
+            _sharding(config, replicas),
+            _gradient_bytes(config, blueprint, replicas),
+        ),
+        activations.peak_bytes(math.ceil(in_flight / chunks)) + cast_bytes(tensors, blueprint.itemsize),
         in_flight,
     )
 
 
 def _sharding(config: Config, replicas: int) -> Sharding:
-    return Sharding(replicas, config.parallel.shard_optimizer, config.parallel.replicas)
+    settings = config.parallel
+    return Sharding(replicas, settings.shard_optimizer, settings.replicas, config.run.deterministic)
+
+
+def _rows(config: Config, replicas: int) -> int:
+    """Of a micro-batch: no more than a worker's part of the global batch, nor than a shard where each is summed."""
+    whole = config.train.global_batch_size
+    rows = min(config.rows_at_once, math.ceil(whole / replicas))
+    shards = min(config.parallel.logical_shards, whole)
+    return min(rows, math.ceil(whole / shards)) if config.run.deterministic else rows
+
+
+def _gradient_bytes(config: Config, blueprint: Blueprint, replicas: int) -> int:
+    """Per element. A sum is in float32; a single micro-batch's gradient as it was computed, but float16's, which is
+    divided by its scale, and a pipeline's, which sums over its micro-batches. Where shards are summed in a tree, there
+    are as many sums as it has levels above the worker's shards, beside the one that is made."""
+    if config.run.deterministic:
+        shards = math.ceil(min(config.parallel.logical_shards, config.train.global_batch_size) / replicas)
+        return FLOAT32_BYTES * (1 + math.ceil(math.log2(shards)))
+    alone = micro_batches(config, replicas) == 1 and config.parallel.pipeline == 1
+    return blueprint.itemsize if alone and config.model.dtype != "float16" else FLOAT32_BYTES
 
 
 def lines(plan: Plan) -> Iterator[str]:
@@ -143,6 +168,11 @@ def lines(plan: Plan) -> Iterator[str]:
             f"  {_gb(mine.optimizer_bytes):>9}  {_gb(mine.exchange_bytes):>8}  {_gb(device.activations_bytes):>11}"
             f"  {_gb(device.peak_bytes):>6}"
         )
+    if plan.workers == 1:
+        more_bytes = plan.devices[0].held.optimizer_bytes + plan.devices[0].held.parameters_bytes
+        yield f"ahead       a GPU with {_gb(more_bytes)} GB more begins its updates before they are due"
+    if host_bytes := max(device.held.host_bytes for device in plan.devices):
+        yield f"host        {_gb(host_bytes)} GB beside each device, for what travels between workers"
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

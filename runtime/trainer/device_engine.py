@@ -11,6 +11,7 @@ from runtime.checkpoint.hashing import parameter_hash
 from runtime.checkpoint.reader import check_base_hash, load
 from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.messages import Evaluated, EvaluateWork, Order, Restore, Verdict
+from runtime.cluster.slices import Portion
 from runtime.events import DeviceMeasured, MicroBatchHalved
 from runtime.flow import Array, Batch, Node, Snapshot
 from runtime.ids import Cursor, Generation, Incarnation, Rank, Step
@@ -108,13 +109,17 @@ class DeviceEngine:
         """See Engine. Raises WorkerUnfit when the device has not enough memory for a single row."""
         await self._fitting.add_gradients(local, batch)
 
+    async def begin_next(self, local: Local, batch: Batch) -> Local | None:
+        """See Engine."""
+        return await self._thread.run(self._fitting.begin_next, local, batch)
+
     async def parts(self, local: Local) -> Mapping[Node, Array]:
         """See Engine."""
         return await self._thread.run(self._replica.parts, local, self._label)
 
-    async def measure(self, local: Local, summed: Array | None) -> Measured:
+    async def measure(self, local: Local, summed: Array | None, portion: Portion | None = None) -> Measured:
         """See Engine."""
-        return await self._thread.run(self._replica.measure, local, summed)
+        return await self._thread.run(self._replica.measure, local, summed, portion)
 
     async def own_square_sum(self, local: Local) -> float:
         """See Engine."""

@@ -14,6 +14,7 @@ import trio
 
 from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.messages import Evaluated, EvaluateWork, Heal, Member, Order, Restore, Seal, ShardTally, Verdict
+from runtime.cluster.slices import Portion
 from runtime.flow import Array, Batch, Node, Snapshot, StepOrder
 from runtime.ids import Cursor, Generation, Rank, ShardId, Step
 
@@ -31,8 +32,15 @@ class Local:
     """The engine's own form of the summed gradients of these shards."""
     alone: bool = False
     """Whether these are all shards of the step: nobody else's part will be added."""
+    learning_rate: float = 0.0
+    update: int = 0
+    """What the verdict is expected to say; update 0: nothing is."""
     square_sum: Any = None
     """The engine's own form of the sum of squares of `gradients`, if it was computed with them."""
+    ahead: Any = None
+    """The engine's own form of the state after this step, if that was begun with them."""
+    begun: Any = None
+    """The engine's own form of gradients that were begun before the step was ordered."""
     useful_tokens: int = 0
     computed_positions: int = 0
     compute_seconds: float = 0.0
@@ -112,12 +120,21 @@ class Engine(Protocol):
         """Compute the batch's shards and add them to `local`, all of them or (raising) none."""
         ...
 
+    async def begin_next(self, local: Local, batch: Batch) -> Local | None:
+        """Begin the step after `local`'s, whose update was begun, with this batch; returns what is known of it so far.
+
+        None where an engine cannot. It counts only if the step's batch turns out to be this one.
+        """
+        ...
+
     async def parts(self, local: Local) -> Mapping[Node, Array]:
         """`local`'s gradients as flat fp32 vectors on the host, by node of the summation tree."""
         ...
 
-    async def measure(self, local: Local, summed: Array | None) -> Measured:
-        """Take the summed gradient (None: `local` is the whole of it) as the prepared one of its step."""
+    async def measure(self, local: Local, summed: Array | None, portion: Portion | None = None) -> Measured:
+        """Take the summed gradient (None: `local` is the whole of it) as the prepared one of its step.
+
+        Of a portion only the slices that this rank speaks for are measured."""
         ...
 
     async def own_square_sum(self, local: Local) -> float:
@@ -152,6 +169,10 @@ class Feeder(Protocol):
         """The rows of every shard that `order` gives to `rank`."""
         ...
 
+    def ready(self, order: StepOrder, rank: Rank) -> Batch | None:
+        """The batch that `take` would return for such an order, if it is there already. It stays there."""
+        ...
+
 
 class Exchange(Protocol):
     """The data plane between the workers of one generation."""
@@ -160,8 +181,13 @@ class Exchange(Protocol):
         """Connect to these, and refuse whatever belongs to an older generation."""
         ...
 
-    async def sum(self, order: StepOrder, parts: Mapping[Node, Array]) -> Array:
-        """The sum over all contributors, the same bytes everywhere. Raises PeerLost or Aborted."""
+    def portion(self, order: Order) -> Portion | None:
+        """Which slices of the sum this rank gets in a step of `order`; None: all of it."""
+        ...
+
+    async def sum(self, order: StepOrder, parts: Mapping[Node, Array], portion: Portion | None = None) -> Array:
+        """The sum over all contributors, or this portion of it, the same bytes wherever they are. Raises PeerLost or
+        Aborted."""
         ...
 
     async def spread(self, order: Order, lent: Array) -> Array:

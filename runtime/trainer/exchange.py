@@ -10,7 +10,8 @@ import trio
 
 from runtime.checkpoint.arrays import dtype_code, from_bytes, raw_bytes, shape_of, to_mlx
 from runtime.cluster.messages import Heal, Member, Order
-from runtime.collectives import Parcel, Peer, Plan, Spread, cover, fetch_state
+from runtime.cluster.slices import Holders, Portion, senders
+from runtime.collectives import Parcel, Peer, Plan, Share, Spread, cover, fetch_state
 from runtime.flow import Array, Node, Snapshot, StepOrder
 from runtime.ids import Generation, Rank, Step
 from runtime.optim.sharding import span
@@ -38,7 +39,14 @@ class PeerExchange:
         await trio.to_thread.run_sync(self._peer.set_members, generation, addresses)
         self._members = generation, tuple(members)
 
-    async def sum(self, order: StepOrder, parts: Mapping[Node, Array]) -> Array:
+    def portion(self, order: Order) -> Portion | None:
+        """See Exchange. Where the last bit counts the sum goes to everybody, because a norm added up from slices is
+        not to the bit that of the whole."""
+        if not order.keepers or self._deterministic:
+            return None
+        return Portion(self._peer.rank, order.keepers)
+
+    async def sum(self, order: StepOrder, parts: Mapping[Node, Array], portion: Portion | None = None) -> Array:
         """See Exchange. The returned vector is reused by the next call: copy what must last."""
         if not self._out.size:
             self._out = np.empty(self._elements, np.float32)
@@ -46,7 +54,17 @@ class PeerExchange:
         if not self._deterministic and parts:
             (vector,) = parts.values()
             mine = {(order.contributors.index(self._peer.rank), 1): vector}
-        return await self._peer.exchange(self.plan(order), mine, out=self._out)
+        if portion is not None and not mine and not portion.kept:
+            return self._out
+        shares = () if portion is None else self._shares(portion.keepers)
+        return await self._peer.exchange(self.plan(order), mine, out=self._out, shares=shares)
+
+    def _shares(self, keepers: Holders) -> tuple[Share, ...]:
+        """The slices and their keepers, equal on every rank."""
+        spans = (span(self._elements, len(keepers), index) for index in range(len(keepers)))
+        return tuple(
+            Share(owner, *place, kept) for owner, place, kept in zip(senders(keepers), spans, keepers, strict=True)
+        )
 
     async def spread(self, order: Order, lent: Array) -> Array:
         """See Exchange; the vector that was lent is filled in place."""

@@ -67,6 +67,18 @@ class Fitting:
                     f"({misfit.reason}); lower data.max_length, or take a smaller model or a larger device"
                 )
 
+    def begin_next(self, local: Local, batch: Batch) -> Local | None:
+        """Begin the step after `local`'s, if all of this batch fits at once. On the device thread."""
+        if self._headroom.is_limited or self._limit.cut(batch) is not batch:
+            return None
+        try:
+            return self._replica.begin_next(local, batch)
+        except Exception as error:  # MLX has no class of its own for it; anything else goes on
+            if not is_out_of_memory(error):
+                raise
+            release(error)
+        return None
+
     def _try(self, local: Local, batch: Batch) -> _Misfit | None:
         """On the device thread: the whole batch, or (returning why) nothing of it."""
         cut = self._limit.cut(batch)

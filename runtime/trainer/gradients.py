@@ -3,7 +3,8 @@
 Shape letters: B rows, T tokens of a row, S = T - 1 predicted positions, V vocabulary. A row's loss is the sum over its
 trained targets; the division by the step's token count happens once, in the optimizer, when all devices have counted.
 
-Gradients are float32 sums, whatever they were computed in. float16's are computed of a scaled loss and divided again at
+Gradients are float32 sums, whatever they were computed in; one that nothing is added to may stay in its 16 bits, which
+lose nothing until they meet another. float16's are computed of a scaled loss and divided again at
 once: what overflowed is not finite, and everything else is as if nothing had been scaled.
 """
 
@@ -57,6 +58,7 @@ class GradientFunctions:
             parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, factor: mx.array | None, marks: Tree
         ) -> tuple[mx.array, mx.array]:
             model.update(tree_unflatten(list(parameters.items())))
+            self.filled = True
             if rows is not None:
                 rows.numbers_B, rows.positions_BT = marks.get("numbers"), marks.get("positions")
             with remembering():
@@ -69,16 +71,19 @@ class GradientFunctions:
 
         both: Callable[..., Any] = mx.value_and_grad(loss)
 
-        def first(
+        def only(
             parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None, marks: Tree
         ) -> tuple[mx.array, Tree]:
             self.traced += compiled  # the body of a compiled function runs when it is compiled, and then no more
             factor = None if scale is None else scale / _power_of_two(tokens_BT.size)
             (_, losses), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor, marks)
-            gradients = _cast(found, mx.float32)
             if factor is not None:
-                gradients = {name: value / factor for name, value in gradients.items()}
-            return losses, gradients
+                found = {name: value / factor for name, value in _cast(found, mx.float32).items()}
+            return losses, found
+
+        def first(parameters: Tree, *batch: Any) -> tuple[mx.array, Tree]:
+            losses, gradients = only(parameters, *batch)
+            return losses, _cast(gradients, mx.float32)
 
         def more(parameters: Tree, so_far: Tree, *batch: Any) -> tuple[mx.array, Tree]:
             losses, gradients = first(parameters, *batch)
@@ -86,6 +91,7 @@ class GradientFunctions:
 
         def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
             model.update(tree_unflatten(list(_cast(parameters, compute).items())))
+            self.filled = True
             model.eval()  # without dropout
             try:
                 logits_BSV = model(tokens_BT[:, :-1])
@@ -95,7 +101,9 @@ class GradientFunctions:
             return row_losses(logits_BSV, tokens_BT, mask_BT), right_BS.sum(axis=-1)
 
         wrap = mx.compile if compiled else _as_it_is
-        self._first, self._more, self._judge = wrap(first), wrap(more), wrap(judge)
+        self._only, self._first, self._more, self._judge = wrap(only), wrap(first), wrap(more), wrap(judge)
+        self.filled = False
+        """Whether the model was given parameters since this was last set to False: only where it was traced."""
         self.shapes: set[tuple[int, ...]] = set()
         self.traced = 0
         """How often gradients were compiled; 0 where nothing is."""
@@ -109,8 +117,11 @@ class GradientFunctions:
         scale: mx.array | None = None,
         numbers: Any = None,
         packing: Packing | None = None,
+        *,
+        whole: bool = False,
     ) -> tuple[mx.array, Tree]:
-        """(row losses [B], `so_far` plus the gradients of this micro-batch in float32), lazily.
+        """(row losses [B], `so_far` plus the gradients of this micro-batch in float32), lazily. If they are the `whole`
+        (nothing is there so far, nor expected), in the dtype that they were computed in.
 
         `scale` is float16's loss scale: of the mean over the positions of the micro-batch (in number, the next power of
         two), as where a loss is a mean, so that one scale suits micro-batches of every size. `numbers` [B] tell the
@@ -125,7 +136,8 @@ class GradientFunctions:
             marks |= {"numbers": mx.array(numbers[:, :-1]), "positions": mx.array(packing.positions_BT[:, :-1])}
         self.shapes.add(tuple(tokens_BT.shape))
         if so_far is None:
-            result: tuple[mx.array, Tree] = self._first(parameters, tokens_BT, mask_BT, scale, marks)
+            begin = self._only if whole else self._first
+            result: tuple[mx.array, Tree] = begin(parameters, tokens_BT, mask_BT, scale, marks)
         else:
             result = self._more(parameters, so_far, tokens_BT, mask_BT, scale, marks)
         return result

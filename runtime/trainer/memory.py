@@ -140,6 +140,14 @@ class Headroom:
             self._bytes_per_position = max(mx.get_peak_memory() - before - self._gradient_bytes, 1) / positions
 
 
+def usable_bytes() -> int:
+    """What MLX may take of a device's own memory; 0 on a CPU, which shares it with everything else."""
+    if mx.default_device() == mx.Device(mx.cpu):
+        return 0
+    limit = int(mx.get_memory_limit())
+    return min(limit, int(mx.device_info().get("max_recommended_working_set_size", limit)))
+
+
 def half_a_row(batch: Batch) -> Batch:
     """The first half of one row of the largest micro-batch, and nothing of any other shard: if this does not fit,
     nothing will."""

@@ -22,38 +22,24 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from runtime.checkpoint.shares import Share, StateSizes
 from runtime.cluster.loss_scale import LossScale
-from runtime.cluster.messages import Order, ShardTally, Verdict
+from runtime.cluster.messages import Order, Verdict
+from runtime.cluster.slices import Portion
 from runtime.collectives.tree import TreeSum
-from runtime.errors import ModelError
 from runtime.flow import Array, Batch, Micro, Node, Snapshot
-from runtime.ids import Cursor, Rank, ShardId, Step
+from runtime.ids import Cursor, Rank, Step
 from runtime.models.quantized import parameter_count
 from runtime.optim.optimizer import refitted
+from runtime.trainer.ahead import Ahead, Begun, has_room
+from runtime.trainer.arrays import added, fitting, on_device, readable
 from runtime.trainer.dropout import row_numbers
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
-from runtime.trainer.slices import Slices
-from runtime.trainer.tally import tally_rows
+from runtime.trainer.host_vectors import HostVectors
+from runtime.trainer.memory import is_out_of_memory, release
+from runtime.trainer.slices import Gradient, HostPieces, Slices
+from runtime.trainer.state import Prepared, State
+from runtime.trainer.tally import tallied
 from runtime.trainer.update import Update
-
-
-@dataclass
-class _State:
-    """What a step turns into the next."""
-
-    step: Step
-    cursor: Cursor
-    counters: dict[str, float]
-    parameters: Tree
-    optimizer: Tree
-
-
-@dataclass
-class _Prepared:
-    """A summed gradient that waits for its verdict, and this worker's own part of it."""
-
-    gradient: Tree | mx.array
-    local: Local
 
 
 @dataclass
@@ -80,8 +66,10 @@ class Replica:
     """> 0: it keeps slices of the optimizer's state, out of so many."""
     recompute: str = "none"
     """train.grad_checkpoint."""
-    state: _State | None = None
-    prepared: dict[Step, _Prepared] = field(default_factory=dict)
+    memory_bytes: int = 0
+    """Of the device; updates are begun before their verdicts as far as they fit in there (see `ahead`)."""
+    state: State | None = None
+    prepared: dict[Step, Prepared] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.functions = GradientFunctions(
@@ -99,6 +87,7 @@ class Replica:
         self._dtypes = {name: value.dtype for name, value in initial.items()}
         self._initial: Tree | None = initial
         self.slices = Slices.of(initial, self.update, self.slice_count) if self.slice_count else None
+        self.host = HostVectors(self.update.layout)
         self._hollow = tree_unflatten([(name, mx.zeros(0, value.dtype)) for name, value in initial.items()])
 
     # ---- state
@@ -113,7 +102,7 @@ class Replica:
     def assume(self, step: Step, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """Be at this state without having any of it: a newcomer to sharded replicas, who give it what it needs."""
         self.forget()
-        self.state, self._initial = _State(step, cursor, dict(counters), {}, {}), None
+        self.state, self._initial = State(step, cursor, dict(counters), {}, {}), None
         self.model.update(self._hollow)
 
     def adopt(self, snapshot: Snapshot, held: Sequence[int] = ()) -> int:
@@ -121,21 +110,22 @@ class Replica:
 
         It may have been stored in another dtype: nothing is lost but what a 16-bit parameter cannot hold.
         """
-        given = {name: _on_device(value) for name, value in snapshot.parameters.items() if name in self.shapes}
-        wrong = [name for name, shape in self.shapes.items() if name not in given or tuple(given[name].shape) != shape]
-        if wrong:
-            raise ModelError(f"the state of step {snapshot.step} belongs to another model: {wrong[0]} does not fit")
-        optimizer = {name: _on_device(value) for name, value in snapshot.optimizer.items()}
+        given = fitting(snapshot, self.shapes)
+        optimizer = {name: on_device(value) for name, value in snapshot.optimizer.items()}
         given, optimizer = refitted(given, optimizer, self._dtypes)
         if self.slices is not None:
             optimizer = self.slices.adopt(optimizer, held)
         return self._adopt(snapshot.step, snapshot.cursor, dict(snapshot.counters), given, optimizer)
 
     def _adopt(self, step: Step, cursor: Cursor, counters: dict[str, float], parameters: Tree, optimizer: Tree) -> int:
-        self.state, self._initial = _State(step, cursor, counters, parameters, optimizer), None
+        self.state, self._initial = State(step, cursor, counters, parameters, optimizer), None
         self.model.update(self._hollow)
         mx.eval(parameters, optimizer)
-        return sum(value.nbytes for value in (*parameters.values(), *optimizer.values()))
+        return self._state_bytes()
+
+    def _state_bytes(self) -> int:
+        state = self._now()
+        return sum(value.nbytes for value in (*state.parameters.values(), *state.optimizer.values()))
 
     def go_on(self, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """The run goes on from the present state with these."""
@@ -172,7 +162,7 @@ class Replica:
             mx.eval(optimizer)
             everything = Snapshot(*head, parameters, optimizer, state.counters, pieces)
         taken = everything if share is None else share.of(everything)
-        return replace(taken, parameters=_readable(taken.parameters), optimizer=_readable(taken.optimizer))
+        return replace(taken, parameters=readable(taken.parameters), optimizer=readable(taken.optimizer))
 
     @property
     def trained(self) -> Tree:
@@ -190,7 +180,7 @@ class Replica:
             self.model.train()
             self.model.update(self._hollow)
 
-    def _now(self) -> _State:
+    def _now(self) -> State:
         if self.state is None:
             raise RuntimeError("no state: restore or adopt one first")
         return self.state
@@ -199,33 +189,94 @@ class Replica:
 
     def add_gradients(self, local: Local, batch: Batch) -> None:
         """Compute every shard of `batch` and add it to `local`; float32 sums over tokens."""
-        met = len(self.functions.shapes), self.functions.traced
-        if self.deterministic:
-            self._add_by_tree(local, batch)
-        else:
-            self._add_in_a_row(local, batch)
-        if met != (len(self.functions.shapes), self.functions.traced):
-            self.settled_step = local.step
+        with self._noting_shapes(local.step):
+            if self.deterministic:
+                self._add_by_tree(local, batch)
+            else:
+                self._add_in_a_row(local, batch)
         local.useful_tokens += batch.useful_tokens
         local.computed_positions += batch.computed_positions
+
+    @contextmanager
+    def _noting_shapes(self, step: Step) -> Iterator[None]:
+        met = len(self.functions.shapes), self.functions.traced
+        yield
+        if met != (len(self.functions.shapes), self.functions.traced):
+            self.settled_step = step
 
     def _add_in_a_row(self, local: Local, batch: Batch) -> None:
         total: Any = local.gradients
         losses: list[mx.array] = []
+        whole = total is None and len(batch.micros) == 1
+        if whole and local.begun is not None and local.begun.is_of(self._now().parameters, batch):
+            self._finish(local, batch, batch.micros, [local.begun.losses_B], local.begun.gradients)
+            local.gradients, local.begun = local.begun.gradients, None
+            return
+        local.begun = None
         for micro, rows in self._numbered(local, batch):
-            losses_B, total = self._added(total, micro, rows)
+            losses_B, total = self._added(total, micro, rows, whole=whole)
             losses.append(losses_B)
             mx.async_eval(losses_B, total)
-        local.square_sum = self.update.square_sum(total) if local.alone else None
-        mx.eval(losses, total, local.square_sum)
+        self._finish(local, batch, batch.micros, losses, total)
         local.gradients = total
-        self._tally(local, batch, batch.micros, losses)
 
-    def _added(self, total: Tree | None, micro: Micro, rows: Array) -> tuple[mx.array, Tree]:
-        """(row losses, `total` plus the gradients of one micro-batch), lazily."""
+    def _finish(self, local: Local, batch: Batch, micros: Sequence[Micro], losses: list[mx.array], total: Any) -> None:
+        """Wait for `total`, all that `batch` was added to, and count what was in it."""
+        if local.alone:
+            done = sum(tally.tokens for tally in local.tallies.values())
+            tokens = done + sum(sum(micro.targets()) for micro in micros)
+            (gradient,) = total.values() if self.deterministic else (total,)
+            local.square_sum = self.update.square_sum(gradient)
+            mx.async_eval(losses, local.square_sum)
+            local.ahead = self._begun(local, gradient, tokens)
+        mx.eval(losses, total, local.square_sum)
+        local.tallies |= tallied(batch, micros, losses)
+
+    def begin_next(self, local: Local, batch: Batch) -> Local | None:
+        """The gradients of the step after `local`'s under way, on the parameters that are under way themselves."""
+        ahead: Ahead | None = local.ahead
+        if ahead is None or len(batch.micros) > 1 or self.deterministic or self.loss_scale is not None:
+            return None
+        more_bytes = self._state_bytes() + sum(value.nbytes for value in local.gradients.values())
+        if not has_room(more_bytes, int(mx.get_peak_memory()), self.memory_bytes):
+            return None
+        following = Local(Step(local.step + 1))
+        with self._noting_shapes(following.step):
+            ((micro, rows),) = self._numbered(following, batch)
+            losses_B, gradients = self._added(None, micro, rows, whole=True, parameters=ahead.parameters)
+        mx.async_eval(losses_B, gradients)
+        following.begun = Begun(ahead.parameters, batch, losses_B, gradients)
+        return following
+
+    def _begun(self, local: Local, gradient: Tree, tokens: int) -> Ahead | None:
+        """The update that the verdict will most likely ask for, under way; None where that is not known, or no room."""
+        state, active_bytes = self._now(), int(mx.get_active_memory())
+        if not (local.update and tokens and self.slices is None):
+            return None
+        if not has_room(self._state_bytes(), active_bytes, self.memory_bytes):
+            return None
+        numbers = self.update.numbers(tokens, local.learning_rate, local.update)
+        try:
+            parameters, optimizer = self.update(state.parameters, state.optimizer, gradient, local.square_sum, numbers)
+            mx.async_eval(parameters, optimizer)
+        except Exception as error:  # MLX has no class of its own for it; anything else goes on
+            if not is_out_of_memory(error):
+                raise
+            release(error)
+            self.memory_bytes = 0  # there was less room than it seemed: never again
+            return None
+        return Ahead(state.parameters, numbers, parameters, optimizer)
+
+    def _added(
+        self, total: Tree | None, micro: Micro, rows: Array, *, whole: bool = False, parameters: Tree | None = None
+    ) -> tuple[mx.array, Tree]:
+        """(row losses, `total` plus the gradients of one micro-batch), lazily; `whole`: nothing will be added to it.
+
+        `parameters` are the present ones unless it says others."""
         state = self._now()
         scale = None if self.loss_scale is None else mx.array(self.loss_scale.after(state.counters), mx.float32)
-        return self.functions.add(state.parameters, total, micro.tokens_BT, micro.mask_BT, scale, rows, micro.packing)
+        here, packing = state.parameters if parameters is None else parameters, micro.packing
+        return self.functions.add(here, total, micro.tokens_BT, micro.mask_BT, scale, rows, packing, whole=whole)
 
     def _add_by_tree(self, local: Local, batch: Batch) -> None:
         """Shards from left to right, what was already there between them; at most log2(V) + 1 sums live at once."""
@@ -233,7 +284,7 @@ class Replica:
         micros: dict[Node, list[tuple[Micro, Array]]] = {(shard, 1): [] for shard in batch.shards}
         for micro, rows in self._numbered(local, batch):
             micros[micro.shards[0], 1].append((micro, rows))
-        tree: TreeSum[Tree] = TreeSum(self.logical_shards, _add_trees)
+        tree: TreeSum[Tree] = TreeSum(self.logical_shards, added)
         losses: list[mx.array] = []
         for node in sorted([*done, *micros]):
             total: Tree | None = done.pop(node, None)
@@ -244,9 +295,8 @@ class Replica:
             assert total is not None  # a shard has at least one micro-batch, of padding if it is empty
             tree.push(node, total)
             mx.async_eval(list(tree.parts.values()))
-        mx.eval(losses, list(tree.parts.values()))
+        self._finish(local, batch, [micro for node in sorted(micros) for micro, _ in micros[node]], losses, tree.parts)
         local.gradients = tree.parts
-        self._tally(local, batch, [micro for node in sorted(micros) for micro, _ in micros[node]], losses)
 
     def _numbered(self, local: Local, batch: Batch) -> list[tuple[Micro, Array]]:
         """The micro-batches, each with the numbers of its rows where there is dropout."""
@@ -254,42 +304,37 @@ class Replica:
             return [(micro, None) for micro in batch.micros]
         return list(zip(batch.micros, row_numbers(self.seed, local.step, batch.micros), strict=True))
 
-    def _tally(self, local: Local, batch: Batch, micros: Any, losses: list[mx.array]) -> None:
-        loss_sums = dict.fromkeys(batch.shards, 0.0)
-        tokens = dict.fromkeys(batch.shards, 0)
-        for micro, losses_B in zip(micros, losses, strict=True):
-            for shard, loss, count in tally_rows(micro, losses_B):
-                loss_sums[shard] += loss
-                tokens[shard] += count
-        for shard in batch.shards:
-            ids = tuple(batch.sample_ids.get(shard, ()))
-            local.tallies[shard] = ShardTally(ShardId(shard), loss_sums[shard], tokens[shard], ids)
-
     def parts(self, local: Local, label: Node) -> Mapping[Node, Array]:
-        """`local`'s gradients as flat float32 host vectors: by tree node when deterministic, else one under `label`."""
+        """`local`'s gradients as flat float32 host vectors: by tree node when deterministic, else one under `label`.
+
+        The next call uses the same vectors again."""
         found: Any = local.gradients
         if found is None:
             return {}
         trees: dict[Node, Tree] = found if self.deterministic else {label: found}
-        flats = {node: self.update.flatten(tree) for node, tree in trees.items()}
-        mx.eval(list(flats.values()))
-        return {node: np.asarray(flat) for node, flat in flats.items()}
+        return {node: self.host.filled(number, tree) for number, (node, tree) in enumerate(trees.items())}
 
-    def measure(self, local: Local, summed: Array | None) -> Measured:
-        """Prepare the step's summed gradient; its square sum is taken the same way on every worker."""
+    def measure(self, local: Local, summed: Array | None, portion: Portion | None = None) -> Measured:
+        """Prepare the step's summed gradient; its square sum is taken the same way on every worker.
+
+        Of a `portion`, this worker's part of the square sum alone."""
         found: Any = local.gradients
+        gradient: Gradient
         if summed is not None:
-            gradient: Tree | mx.array = mx.array(summed)
-        elif self.deterministic:
-            (tree,) = found.values()
-            gradient = self.update.flatten(tree)
+            local.square_sum = local.ahead = None
+        if summed is not None and portion is not None:
+            assert self.slices is not None
+            gradient = self.slices.received(summed, portion)
+            value = self.slices.square_sum(gradient)
         else:
-            gradient = found
-        known = local.square_sum if gradient is found else None
-        square = self.update.square_sum(gradient) if known is None else known
-        mx.eval(square, gradient)
-        self.prepared[local.step] = _Prepared(gradient, local)
-        value = float(square.item())
+            if summed is not None:
+                gradient = mx.array(summed)
+            else:
+                (gradient,) = found.values() if self.deterministic else (found,)
+            square = self.update.square_sum(gradient) if local.square_sum is None else local.square_sum
+            mx.eval(square, gradient)
+            value = float(square.item())
+        self.prepared[local.step] = Prepared(gradient, value, local)
         return Measured(bool(np.isfinite(value)), value)
 
     def own_square_sum(self, local: Local) -> float:
@@ -298,27 +343,41 @@ class Replica:
         if not found:
             return 0.0
         trees: list[Tree] = list(found.values()) if self.deterministic else [found]
-        return float(self.update.square_sum(functools.reduce(_add_trees, trees)).item())
+        return float(self.update.square_sum(functools.reduce(added, trees)).item())
 
     def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """Close the prepared step. It returns when the device has its orders, not when they are done."""
         state, committed = self._now(), verdict.committed
         prepared = self.prepared.pop(committed.step)
         if committed.applied:
-            prepared.local.gradients = None
-            self.model.update(self._hollow)
-            if self.slices is None:
-                state.parameters, state.optimizer = self.update(
-                    state.parameters, state.optimizer, prepared.gradient, committed, verdict.learning_rate,
-                    verdict.update,
-                )  # fmt: skip
-            else:
-                optimizer = self.slices.apply(state.parameters, state.optimizer, prepared.gradient, verdict)
-                state.parameters, state.optimizer = {}, optimizer
-                mx.async_eval(self.slices.weights)
-            del prepared
-            mx.async_eval(state.parameters, state.optimizer)
+            self._update(state, prepared, verdict)
         state.step, state.cursor, state.counters = committed.step, cursor, dict(counters)
+
+    def _update(self, state: State, prepared: Prepared, verdict: Verdict) -> None:
+        """The state that the verdict asks for, in place of `state`'s. `prepared` is of no use afterwards."""
+        numbers, square_sum = self.update.of_verdict(verdict)
+        local, gradient, square = prepared.local, prepared.gradient, mx.array(square_sum, mx.float32)
+        ahead: Ahead | None = local.ahead if prepared.square_sum == square_sum else None
+        local.gradients = local.ahead = None
+        prepared.gradient = {}
+        if self.functions.filled:
+            self.functions.filled = False
+            self.model.update(self._hollow)
+        if ahead is not None and ahead.is_after(state.parameters, numbers):
+            state.parameters, state.optimizer = ahead.parameters, ahead.optimizer
+            return
+        del ahead
+        if self.slices is None:
+            assert not isinstance(gradient, HostPieces)
+            state.parameters, state.optimizer = self.update(
+                state.parameters, state.optimizer, gradient, square, numbers
+            )
+        else:
+            optimizer = self.slices.apply(state.parameters, state.optimizer, gradient, square, numbers)
+            state.parameters, state.optimizer = {}, optimizer
+            mx.async_eval(self.slices.weights)
+        del gradient
+        mx.async_eval(state.parameters, state.optimizer)
 
     # ---- between two steps, when the optimizer is sharded
 
@@ -337,20 +396,3 @@ class Replica:
         )
         mx.eval(state.parameters, state.optimizer)
         return size_bytes
-
-
-def _add_trees(left: Tree, right: Tree) -> Tree:
-    return {name: value + right[name] for name, value in left.items()}
-
-
-def _on_device(value: Array) -> mx.array:
-    return value if isinstance(value, mx.array) else mx.array(value)
-
-
-def _readable(arrays: Mapping[str, Array]) -> Tree:
-    """Arrays that other threads may view: under CUDA a view moves the buffer for good, so there it is a copy."""
-    if mx.default_device() == mx.Device(mx.cpu) or mx.metal.is_available():
-        return dict(arrays)
-    copies = {name: value + mx.zeros((), value.dtype) for name, value in arrays.items()}
-    mx.eval(copies)
-    return copies

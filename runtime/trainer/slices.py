@@ -8,22 +8,36 @@ as long as the flat gradient; all but the first are there only when slices move,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from runtime.cluster.messages import Order, Verdict
-from runtime.cluster.slices import Parcel, held_by, parcels
+from runtime.cluster.messages import Order
+from runtime.cluster.slices import Parcel, Portion, held_by, parcels
 from runtime.flow import Array
 from runtime.ids import Rank
+from runtime.optim.clip import square_sum
 from runtime.optim.flat import Tree
 from runtime.optim.sharding import Slicing, kinds_of, piece_of
-from runtime.trainer.update import Update
+from runtime.trainer.update import Numbers, Update
 
 HostVector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class HostPieces:
+    """The pieces of a summed gradient that a rank keeps, flat, by their names."""
+
+    portion: Portion
+    values: Mapping[str, HostVector]
+
+
+Gradient: TypeAlias = Tree | mx.array | HostPieces
 
 
 @dataclass
@@ -62,15 +76,38 @@ class Slices:
         self.held, self.weights = tuple(held), {}
         return self.slicing.cut_state(whole_state, held)
 
-    def apply(self, parameters: Tree, state: Tree, gradient: Tree | mx.array, verdict: Verdict) -> Tree:
-        """Update the held pieces; returns the new state. The parameters are incomplete from now on."""
-        pieces = self.slicing.cut(parameters, self.held)
-        if isinstance(gradient, mx.array):
+    def received(self, summed_N: HostVector, portion: Portion) -> HostPieces:
+        """A copy of what came of a sum, on the host until it is needed: it may wait while the device is full."""
+        pieces = self.slicing.within(portion.kept)
+        return HostPieces(
+            portion, {piece.name: summed_N[piece.at : piece.at + piece.elements].copy() for piece in pieces}
+        )
+
+    def square_sum(self, gradients: HostPieces) -> float:
+        """Of the slices that this rank speaks for; slice by slice, so that little of them is on the device at once."""
+        slices = (self.slicing.pieces[index] for index in gradients.portion.spoken)
+        return math.fsum(
+            float(square_sum({piece.name: mx.array(gradients.values[piece.name]) for piece in pieces}).item())
+            for pieces in slices
+        )
+
+    def apply(self, parameters: Tree, state: Tree, gradient: Gradient, square: mx.array, numbers: Numbers) -> Tree:
+        """Update the held pieces; returns the new state. The parameters are incomplete from now on.
+
+        Of a gradient that came in part, the pieces that it is of: whatever else is here is somebody else's to keep.
+        """
+        if isinstance(gradient, HostPieces):
+            self.held = gradient.portion.kept
+            found = {piece.name: (piece, gradient.values[piece.name]) for piece in self.slicing.within(self.held)}
+            gradients = {name: piece.shaped(mx.array(value)) for name, (piece, value) in found.items()}
+            kept = {name for piece in found for name in self._names(piece)}
+            state = {name: value for name, value in state.items() if name in kept}
+        elif isinstance(gradient, mx.array):
             gradients = self.slicing.cut_flat(gradient, self.held)
         else:
             gradients = self.slicing.cut(gradient, self.held)
-        numbers = verdict.committed, verdict.learning_rate, verdict.update
-        self.weights, new = self.update.of_pieces(pieces, state, gradients, *numbers)
+        pieces = self.slicing.cut(parameters, self.held)
+        self.weights, new = self.update.of_pieces(pieces, state, gradients, square, numbers)
         return new
 
     # ---- between two steps

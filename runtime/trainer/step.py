@@ -9,16 +9,19 @@ from typing import Any
 import trio
 
 from runtime.cluster.messages import Vote
+from runtime.cluster.slices import Portion
 from runtime.errors import Aborted, PeerLost
 from runtime.flow import Array, StepOrder
-from runtime.ids import Rank
+from runtime.ids import Cursor, Rank, Step
 from runtime.trainer.engine import Local, Parts
 
 NOBODY = Rank(-1)
 
 
-async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> Vote:
+async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts, portion: Portion | None = None) -> Vote:
     """Compute the shards that `order` gives to `rank` and that `local` does not have yet, sum with everybody, and vote.
+
+    With a `portion` it gets those slices of the sum alone, and its vote tells of a part of the norm.
 
     Cancelled between its lines it leaves `local` whole: what was computed counts for the next order of the same step.
     """
@@ -35,8 +38,8 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
     summed, digest = None, ""
     if not alone:
         verify = order.verify and rank in order.contributors  # a newcomer has no parameters yet
-        summed, digest = await _with_hash(parts, verify, exchange.sum(order, await engine.parts(local)))
-    measured = await engine.measure(local, summed)
+        summed, digest = await _with_hash(parts, verify, exchange.sum(order, await engine.parts(local), portion))
+    measured = await engine.measure(local, summed, portion)
     inspected = not alone and (order.inspect or not measured.finite)
     own = await engine.own_square_sum(local) if inspected else -1.0
     exchange_seconds = pulse.enter(order.step, "vote")
@@ -54,7 +57,20 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> 
         own_square_sum=own,
         apply_seconds=local.apply_seconds,
         parameter_hash=digest,
+        is_part=portion is not None and not alone,
     )
+
+
+async def begin_next(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> Local | None:
+    """Before the vote on `order`'s step: the step after it begun, if this worker is alone and its update was.
+
+    None where there is nothing to begin with. Whoever gets another order than the foreseen one passes it by.
+    """
+    if order.receivers != (rank,):
+        return None
+    step, cursor = Step(order.step + 1), Cursor(order.cursor + order.samples)
+    batch = parts.feeder.ready(replace(order, step=step, cursor=cursor), rank)
+    return None if batch is None else await parts.engine.begin_next(local, batch)
 
 
 async def _with_hash(parts: Parts, wanted: bool, exchange: Coroutine[Any, Any, Array]) -> tuple[Array, str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from runtime.flow import Array, Micro
+from runtime.cluster.messages import ShardTally
+from runtime.flow import Array, Batch, Micro
 from runtime.ids import ShardId
 
 
@@ -28,3 +29,15 @@ def tally_rows(micro: Micro, losses: Array) -> Iterator[tuple[ShardId, float, in
         counts = np.bincount(owners, targets_BS[row], len(samples) + 1)
         for segment, (shard, _) in enumerate(samples, 1):
             yield shard, float(sums[segment]), int(counts[segment])
+
+
+def tallied(batch: Batch, micros: Sequence[Micro], losses: Sequence[Array]) -> dict[ShardId, ShardTally]:
+    """Every shard of `batch`: sums, and which samples it was. `losses` are those of `micros`, the batch's own in some
+    order (see `tally_rows`)."""
+    sums, tokens = dict.fromkeys(batch.shards, 0.0), dict.fromkeys(batch.shards, 0)
+    for micro, of_micro in zip(micros, losses, strict=True):
+        for shard, loss, count in tally_rows(micro, of_micro):
+            sums[shard] += loss
+            tokens[shard] += count
+    samples = {shard: tuple(batch.sample_ids.get(shard, ())) for shard in batch.shards}
+    return {ShardId(shard): ShardTally(ShardId(shard), sums[shard], tokens[shard], samples[shard]) for shard in sums}

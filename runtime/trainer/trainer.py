@@ -33,14 +33,14 @@ from runtime.cluster.messages import (
 )
 from runtime.cluster.session import Session
 from runtime.cluster.signals import GENERATION
-from runtime.cluster.slices import held_by
+from runtime.cluster.slices import Portion, held_by
 from runtime.errors import Aborted, PeerLost, StaleGeneration
-from runtime.flow import Snapshot, StepOrder
+from runtime.flow import Snapshot
 from runtime.ids import Cursor, Generation, Incarnation, Rank, Step
 from runtime.trainer.engine import Local, Parts
 from runtime.trainer.session_tasks import SessionTasks
 from runtime.trainer.slices import parcels_of
-from runtime.trainer.step import run_step
+from runtime.trainer.step import begin_next, run_step
 
 HEARTBEAT_SECONDS = 1.0
 OUTBOX = 16
@@ -85,6 +85,8 @@ class Trainer:
         self._scope = trio.CancelScope()
         self._order: Order | None = None
         self._local: Local | None = None
+        self._next: Local | None = None
+        """The step that will come next, if it was begun."""
         self._closed: dict[Step, _Closed] = {}
         self._healed: Holding | None = None
         self._held: dict[Step, Snapshot] = {}
@@ -152,7 +154,7 @@ class Trainer:
 
     def _forget(self) -> None:
         self.parts.engine.forget()
-        self._local = None
+        self._local = self._next = None
         self._summed_in.clear()
 
     # ---- the tasks of a session
@@ -229,13 +231,14 @@ class Trainer:
                 return
             await self._save()
             match order.work:
-                case StepWork(order=step):
-                    await self._step(step, session)
+                case StepWork() as work:
+                    await self._step(work, self.parts.exchange.portion(order), session)
                 case EvaluateWork() as work if rank in work.workers:
+                    self._next = None
                     self.parts.pulse.enter(order.state, "evaluate")
                     await session.say(await engine.evaluate(work, rank, order.generation))
                 case _:
-                    self._local = None
+                    self._local = self._next = None
                     self.parts.pulse.enter(order.state, "idle")
 
     async def _arrive(self, order: Order) -> None:
@@ -287,21 +290,23 @@ class Trainer:
         if order is not None and order.state == self.parts.engine.holds:
             await self.parts.writer.write(self.parts.engine, order)
 
-    async def _step(self, order: StepOrder, session: Session) -> None:
-        rank, engine = self.identity.rank, self.parts.engine
+    async def _step(self, work: StepWork, portion: Portion | None, session: Session) -> None:
+        rank, engine, order = self.identity.rank, self.parts.engine, work.order
         votes = rank in order.contributors
         if self._healed is not None:
             if not votes and engine.holds == order.step - 1:
                 await session.say(Holding(Step(engine.holds), *self._healing()))
             self._healed = None if votes else self._healed
+        begun, self._next = self._next, None
         if self._local is None or self._local.step != order.step or self._local.tallies.keys() - order.shards_of(rank):
-            self._local = Local(
-                order.step, apply_seconds=self._apply_seconds
-            )  # a sum that holds a shard of somebody else's cannot be taken apart
+            # a sum that holds a shard of somebody else's cannot be taken apart
+            self._local = begun if begun is not None and begun.step == order.step else Local(order.step)
+            self._local.apply_seconds = self._apply_seconds
+        self._local.learning_rate, self._local.update = work.learning_rate, work.update
         engine.discard(order.step)
         self._summed_in[order.step] = order.generation
         try:
-            vote = await run_step(order, rank, self._local, self.parts)
+            vote = await run_step(order, rank, self._local, self.parts, portion)
         except Aborted:
             return
         except PeerLost as lost:
@@ -311,6 +316,7 @@ class Trainer:
             await session.say(ExchangeFailed(order.generation, order.step, peer, str(lost)))
             return
         if votes:
+            self._next = await begin_next(order, rank, self._local, self.parts)  # the device first: it must not wait
             await session.say(vote)
 
     # ---- the state

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
+from runtime.cluster.messages import Verdict
 from runtime.config.train import OptimSettings
-from runtime.flow import CommittedStep
-from runtime.optim.clip import clip_scale, square_sum
+from runtime.optim.clip import gradient_scale, square_sum
 from runtime.optim.flat import FlatLayout
 from runtime.optim.optimizer import Optimizer
 from runtime.trainer.gradients import Tree
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What an update is computed with beside arrays, all but the norm of its gradient."""
+
+    tokens: int
+    """That the gradient is a sum over."""
+    limit: float
+    """Of the norm of the mean gradient per token; infinite: it is not clipped."""
+    rate: float
+    update: int
+    """1, 2, ...: only applied updates count."""
 
 
 class Update:
@@ -26,7 +42,6 @@ class Update:
         self._square_sum = wrap(self._square_sum_of)
         self._apply = wrap(self._apply_to)
         self._apply_pieces = wrap(self._apply_to_pieces)
-        self.flatten = wrap(self.layout.flatten)
 
     def initial(self, parameters: Tree) -> Tree:
         """Optimizer state before the first update."""
@@ -37,34 +52,30 @@ class Update:
         total: mx.array = self._square_sum(gradient)
         return total
 
-    def __call__(
-        self,
-        parameters: Tree,
-        state: Tree,
-        gradient: Tree | mx.array,
-        committed: CommittedStep,
-        rate: float,
-        update: int,
-    ) -> tuple[Tree, Tree]:
-        """New parameters and optimizer state, lazily.
+    def numbers(self, tokens: int, rate: float, update: int, clip_norm: float = 0.0) -> Numbers:
+        """With train.max_grad_norm, and a limit of this step alone beside it (0: none)."""
+        limit = min(limit if limit > 0 else math.inf for limit in (self.max_grad_norm, clip_norm))
+        return Numbers(tokens, limit, rate, update)
 
-        `committed.grad_norm` is the norm of the mean gradient per token.
-        """
-        result: tuple[Tree, Tree] = self._apply(parameters, state, gradient, *self._numbers(committed, rate, update))
+    def of_verdict(self, verdict: Verdict) -> tuple[Numbers, float]:
+        """What a verdict says: (numbers, sum of squares of the gradient)."""
+        committed = verdict.committed
+        numbers = self.numbers(committed.tokens, verdict.learning_rate, verdict.update, committed.clip_norm)
+        return numbers, square_sum_of(committed.grad_norm, committed.tokens)
+
+    def __call__(
+        self, parameters: Tree, state: Tree, gradient: Tree | mx.array, square: mx.array, numbers: Numbers
+    ) -> tuple[Tree, Tree]:
+        """New parameters and optimizer state, lazily. `square` is the gradient's sum of squares."""
+        result: tuple[Tree, Tree] = self._apply(parameters, state, gradient, square, *_arrays(numbers))
         return result
 
     def of_pieces(
-        self, pieces: Tree, state: Tree, gradients: Tree, committed: CommittedStep, rate: float, update: int
+        self, pieces: Tree, state: Tree, gradients: Tree, square: mx.array, numbers: Numbers
     ) -> tuple[Tree, Tree]:
-        """The same for pieces of parameters and their gradients, by the pieces' names."""
-        numbers = self._numbers(committed, rate, update)
-        result: tuple[Tree, Tree] = self._apply_pieces(pieces, state, gradients, *numbers)
+        """The same for pieces of parameters and their gradients, by the pieces' names; `square` is that of all."""
+        result: tuple[Tree, Tree] = self._apply_pieces(pieces, state, gradients, square, *_arrays(numbers))
         return result
-
-    def _numbers(self, committed: CommittedStep, rate: float, update: int) -> tuple[mx.array, mx.array, mx.array]:
-        limits = (self.max_grad_norm, committed.clip_norm)
-        scale = min(clip_scale(committed.grad_norm, limit) for limit in limits) / committed.tokens
-        return mx.array(scale, mx.float32), mx.array(rate, mx.float32), mx.array(update, mx.float32)
 
     def _tree(self, gradient: Tree | mx.array) -> Tree:
         return self.layout.unflatten(gradient) if isinstance(gradient, mx.array) else gradient
@@ -73,21 +84,36 @@ class Update:
         return square_sum(self._tree(gradient))
 
     def _apply_to(
+        self, parameters: Tree, state: Tree, gradient: Tree | mx.array, square: mx.array, *numbers: mx.array
+    ) -> tuple[Tree, Tree]:
+        return self._apply_to_pieces(parameters, state, self._tree(gradient), square, *numbers)
+
+    def _apply_to_pieces(
         self,
         parameters: Tree,
         state: Tree,
-        gradient: Tree | mx.array,
-        scale: mx.array,
+        gradients: Tree,
+        square: mx.array,
+        tokens: mx.array,
+        limit: mx.array,
         rate: mx.array,
         update: mx.array,
     ) -> tuple[Tree, Tree]:
-        return self._apply_to_pieces(parameters, state, self._tree(gradient), scale, rate, update)
-
-    def _apply_to_pieces(
-        self, parameters: Tree, state: Tree, gradients: Tree, scale: mx.array, rate: mx.array, update: mx.array
-    ) -> tuple[Tree, Tree]:
-        gradients = {name: value * scale for name, value in gradients.items()}
+        scale = gradient_scale(square, tokens, limit)
+        gradients = {name: value.astype(mx.float32) * scale for name, value in gradients.items()}
         return self.optimizer.update(parameters, gradients, state, lr=rate, step=update)
+
+
+def square_sum_of(norm: float, tokens: int) -> float:
+    """The float32 sum of squares that a norm per token was computed from, to the bit: what double precision loses on
+    the way there and back is far below float32's last place."""
+    return float(np.float32((norm * tokens) ** 2))
+
+
+def _arrays(numbers: Numbers) -> tuple[mx.array, ...]:
+    """Scalars that a compiled function takes as inputs: as Python's they would be compiled in."""
+    values = numbers.tokens, numbers.limit, numbers.rate, numbers.update
+    return tuple(mx.array(value, mx.float32) for value in values)
 
 
 def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:

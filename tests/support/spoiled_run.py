@@ -58,6 +58,8 @@ class SpoiledEngine(DeviceEngine):
     rank: Rank
     faults: Faults
     device: DeviceThread
+    begun = 0
+    """Steps that were begun before they were ordered."""
 
     async def add_gradients(self, local: Local, batch: Batch) -> None:
         """See Engine."""
@@ -66,6 +68,13 @@ class SpoiledEngine(DeviceEngine):
         factor *= self.faults.data.get(int(batch.cursor), 1.0)
         if factor != 1.0:
             local.gradients = await self.device.run(tree_map, lambda value: value * factor, local.gradients)
+            local.square_sum = local.ahead = None  # as if the device had computed this from the beginning
+
+    async def begin_next(self, local: Local, batch: Batch) -> Local | None:
+        """See Engine."""
+        begun = await super().begin_next(local, batch)
+        self.begun += begun is not None
+        return begun
 
 
 @dataclass
@@ -100,6 +109,9 @@ class SpoiledRun:
     folder: Path
     """Holds tiny.toml and its data."""
     faults: Faults
+    memory_bytes: int = 0
+    """Of each device; with enough of it, work is begun before it is ordered."""
+    begun: int = 0
     events: list[Event] = field(default_factory=list)
     ended: Finished | None = None
     ends: dict[int, Finish | Refused] = field(default_factory=dict)
@@ -141,6 +153,7 @@ class SpoiledRun:
         async with open_device_thread() as device:
             async with self._one_at_a_time:  # transformers' chat templates are not for two threads
                 equipment = await device.run(prepare, self.config, self.folder, int(rank))
+            equipment.replica.memory_bytes = self.memory_bytes
             self.equipment.append(equipment)
             peer = Peer.open("127.0.0.1:0", RunId("spoiled"), rank)
             try:
@@ -170,3 +183,4 @@ class SpoiledRun:
                 async with open_session(channel, trainer.join()) as session:
                     self.ends[rank] = await trainer.serve(session)
             nursery.cancel_scope.cancel()
+        self.begun += engine.begun

@@ -195,6 +195,9 @@ class VirtualEngine:
         local.useful_tokens += batch.useful_tokens
         local.computed_positions += batch.computed_positions
 
+    async def begin_next(self, local: Local, batch: Batch) -> Local | None:
+        return None
+
     async def parts(self, local: Local) -> Mapping[Node, Any]:
         await self.host.busy(0.001)
         return {(int(self.host.rank), 1): self._part(local)} if local.tallies else {}
@@ -204,7 +207,7 @@ class VirtualEngine:
         samples = {sample for tally in local.tallies.values() for sample in tally.sample_ids}
         return Part(tuple(sorted(gradients.items())), not samples & self.history.poison)
 
-    async def measure(self, local: Local, summed: Any) -> Measured:
+    async def measure(self, local: Local, summed: Any, portion: object = None) -> Measured:
         await self.host.busy(0.001)
         parts: list[Part] = [self._part(local)] if summed is None else summed
         gradient = gradient_of(parts, deterministic=self.history.deterministic)
@@ -261,6 +264,9 @@ class VirtualFeeder:
 
     history: History
     wait: Callable[[float], Any] = trio.sleep
+
+    def ready(self, order: StepOrder, rank: Rank) -> Batch | None:
+        return None
 
     async def take(self, order: StepOrder, rank: Rank) -> Batch:
         await self.wait(FEED_SECONDS)

@@ -116,7 +116,10 @@ class VirtualExchange:
         self.mailbox = {key: parts for key, parts in self.mailbox.items() if key[0] >= generation}
         self.look_again()
 
-    async def sum(self, order: StepOrder, parts: Mapping[Node, Any]) -> list[Part]:
+    def portion(self, order: Order) -> None:
+        return None
+
+    async def sum(self, order: StepOrder, parts: Mapping[Node, Any], portion: object = None) -> list[Part]:
         key = (int(order.generation), int(order.step))
         mine = list(parts.values())
         for rank in order.receivers:

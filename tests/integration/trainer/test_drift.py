@@ -65,6 +65,9 @@ class WorldFeeder:
 
     world: World
 
+    def ready(self, order: StepOrder, rank: Rank) -> Batch | None:
+        return None
+
     async def take(self, order: StepOrder, rank: Rank) -> Batch:
         await trio.lowlevel.checkpoint()
         return self.world.batch(order, rank)

@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from runtime import events as facts
@@ -75,6 +76,8 @@ class MortalEngine(DeviceEngine):
 class Run:
     """One sharded training run in this process."""
 
+    deterministic: bool = True
+    """Else slices of a sum reach their keepers alone."""
     dead: list[Rank] = field(default_factory=list)
     published: list[Any] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
@@ -115,13 +118,14 @@ class Run:
         self, rank: Rank, incarnation: Incarnation, device: DeviceThread, network: GrpcNetwork, address: str,
         death: trio.CancelScope,
     ) -> None:  # fmt: skip
-        world = await device.run(lambda: ShardedWorld(ranks=1, shards=SHARDS, deterministic=True))
+        flags = {"shards": SHARDS, "deterministic": self.deterministic}
+        world = await device.run(lambda: ShardedWorld(ranks=1, **flags))
         (replica,) = world.replicas
         await device.run(replica.forget)
         engine = MortalEngine(device, replica, rank, self, death)
         peer = Peer.open("127.0.0.1:0", RunId("sharded"), rank)
         try:
-            exchange = PeerExchange(peer, replica.update.layout.size, SHARDS, deterministic=True)
+            exchange = PeerExchange(peer, replica.update.layout.size, SHARDS, deterministic=self.deterministic)
             writer = PatientDisk(rank, self)
             who = Identity(
                 "sharded", rank, incarnation, peer.address, len(world.dataset), "samples", "here", "cpu", pid=1
@@ -165,3 +169,17 @@ async def test_each_worker_is_killed_once_nothing_is_rolled_back_and_the_paramet
     commits = [fact.step for fact in run.published if isinstance(fact, facts.StepCommitted)]
     assert commits == list(range(1, STEPS + 1))
     assert run.hashes == [unsharded()] * WORKERS
+
+
+async def test_the_same_where_each_worker_gets_the_slices_of_the_sum_that_it_keeps_and_no_others() -> None:
+    run = await Run(deterministic=False).play()
+    assert run.dead == [0, 1, 2]
+    assert [fact for fact in run.published if isinstance(fact, facts.RolledBack)] == []
+    commits = [fact for fact in run.published if isinstance(fact, facts.StepCommitted)]
+    assert [fact.step for fact in commits] == list(range(1, STEPS + 1))
+    assert len(set(run.hashes)) == 1
+    alone = World(shards=SHARDS)
+    expected = [alone.step(step, rate=RATE).committed for step in range(1, STEPS + 1)]
+    for fact, one in zip(commits, expected, strict=True):
+        assert fact.loss == pytest.approx(one.loss_sum / one.tokens, rel=1e-3)
+        assert fact.grad_norm == pytest.approx(one.grad_norm, rel=1e-2)

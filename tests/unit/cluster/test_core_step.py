@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runtime import events as facts
-from runtime.cluster.messages import Evaluated, EvaluateWork, ExchangeFailed, Heal, Holding, Order, Rest
+from runtime.cluster.messages import Evaluated, EvaluateWork, ExchangeFailed, Heal, Holding, Order, Rest, StepWork
 from runtime.cluster.signals import GENERATION, Phase
 from runtime.ids import Step
 from tests.unit.cluster.world import PLAN, World, vote_on
@@ -27,6 +27,21 @@ def test_a_step_commits_when_every_owner_voted_and_the_verdict_travels_with_the_
     assert order.verdict is not None
     assert (order.state, order.verdict.committed.step, order.verdict.update) == (1, 1, 1)
     assert (world.order.step, world.order.cursor) == (2, 8)
+
+
+def test_an_order_foretells_the_rate_and_the_number_that_its_verdict_says() -> None:
+    world = World().start()
+    for update in (1, 2):
+        work = world.last(1, Order).work
+        assert isinstance(work, StepWork)
+        world.vote()
+        verdict = world.last(1, Order).verdict
+        assert verdict is not None
+        assert (
+            (work.learning_rate, work.update)
+            == (verdict.learning_rate, update)
+            == (verdict.learning_rate, verdict.update)
+        )
 
 
 def test_the_fact_of_a_commit_comes_before_anybody_is_told() -> None:

@@ -36,7 +36,7 @@ sums = st.dictionaries(text, st.lists(number, max_size=4).map(tuple), max_size=3
 join = built(say.Join, text, small, small, text, maybe, big, big, counters, big, text, text, text, big)
 vote = built(
     say.Vote, big, big, st.lists(tally, max_size=3).map(tuple), st.booleans(), number, number, number, number, big, big,
-    text,
+    text, number, number, st.booleans(),
 )  # fmt: skip
 from_worker = st.one_of(
     join,
@@ -48,7 +48,7 @@ from_worker = st.one_of(
     built(say.CheckpointDone, big, text, big, number, text, text, text),
     built(say.ShardWritten, big, text, small, text),
 )
-step_work = built(say.StepWork, built(StepOrder, big, big, big, small, ranks, ranks))
+step_work = built(say.StepWork, built(StepOrder, big, big, big, small, ranks, ranks), number, big)
 work = st.one_of(step_work, built(say.EvaluateWork, ranks, small, small), built(say.Rest, text))
 verdict = built(say.Verdict, built(CommittedStep, big, st.booleans(), big, number, number), number, big)
 save = built(say.Save, text, ranks)

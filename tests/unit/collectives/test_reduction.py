@@ -15,7 +15,7 @@ from runtime.collectives.codec import WireDtype
 from runtime.collectives.exchange import Plan, Schedule
 from runtime.collectives.fold import Scratch
 from runtime.collectives.frame import Header
-from runtime.collectives.reduction import RankLost, Reduction
+from runtime.collectives.reduction import AnySchedule, RankLost, Reduction
 from runtime.collectives.tree import combine, cover
 from runtime.errors import Aborted, ProtocolError
 from runtime.flow import Node
@@ -42,7 +42,7 @@ class Cluster:
         self.plan = Plan(Generation(1), Step(1), nodes, ranks, total, deterministic)
         self.parts = {rank: {node: self.sum_of(node) for node in nodes.get(rank, ())} for rank in ranks}
         self.outs = {rank: np.full(elements, np.nan, np.float32) for rank in ranks}
-        schedule = Schedule(self.plan, elements, 24, 7)
+        schedule = self.schedule(elements)
         self.reductions = {
             rank: Reduction(
                 schedule, rank=rank, run=RUN, parts=self.parts[rank], out=self.outs[rank], wire=wire,
@@ -54,6 +54,9 @@ class Cluster:
             (source, target): deque() for source in ranks for target in ranks if source != target
         }
         self.released = 0
+
+    def schedule(self, elements: int) -> AnySchedule:
+        return Schedule(self.plan, elements, 24, 7)
 
     def sum_of(self, node: Node) -> np.ndarray:
         total = len(self.leaves)

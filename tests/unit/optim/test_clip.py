@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.optim.clip import clip_scale, norm_per_token, square_sum
+from runtime.optim.clip import gradient_scale, norm_per_token, square_sum
 
 
 @pytest.mark.parametrize("size", [0, 1, 17, 1023, 1024, 1025, 1 << 20, (1 << 21) + 3])
@@ -43,19 +43,23 @@ def test_the_norm_is_that_of_the_mean_per_token() -> None:
     assert norm_per_token(math.inf, 3) == math.inf
 
 
-@given(norm=st.floats(0, 1e30), limit=st.floats(1e-6, 1e6))
-def test_the_clipped_norm_never_exceeds_the_limit_and_small_ones_stay(norm: float, limit: float) -> None:
-    scale = clip_scale(norm, limit)
-    assert 0 < scale <= 1
-    assert norm * scale <= limit * (1 + 1e-12)
-    assert scale == 1 or norm > limit * (1 - 1e-6) - 1e-6
+def scale_of(square_sum: float, tokens: float, limit: float) -> float:
+    given_ = (mx.array(value, mx.float32) for value in (square_sum, tokens, limit))
+    return float(gradient_scale(*given_).item())
 
 
-def test_zero_means_no_clipping() -> None:
-    assert clip_scale(1e9, 0.0) == 1.0
+@given(norm=st.floats(1e-6, 1e9), tokens=st.integers(1, 1 << 20), limit=st.floats(1e-3, 1e6))
+def test_the_mean_per_token_is_brought_down_to_the_limit_and_small_ones_stay(
+    norm: float, tokens: int, limit: float
+) -> None:
+    scale = scale_of((norm * tokens) ** 2, tokens, limit)
+    assert scale == pytest.approx(min(1.0, limit / (norm + 1e-6)) / tokens, rel=1e-5)
 
 
-@pytest.mark.parametrize("norm", [math.nan, math.inf])
-def test_a_norm_that_is_not_finite_is_for_skipping(norm: float) -> None:
-    with pytest.raises(ValueError, match="must be skipped"):
-        clip_scale(norm, 1.0)
+def test_without_a_limit_it_only_divides() -> None:
+    assert scale_of(1e18, 4, math.inf) == scale_of(0.0, 4, math.inf) == scale_of(0.0, 4, 1.0) == 0.25
+
+
+@pytest.mark.parametrize("square_sum", [math.nan, math.inf])
+def test_what_is_not_finite_gives_no_scale_to_use(square_sum: float) -> None:
+    assert not scale_of(square_sum, 4, 1.0) > 0

@@ -42,8 +42,23 @@ def test_zero_1_keeps_the_state_once_per_copy(n: int, replicas: int) -> None:
     assert found.parameters_bytes == 2 * p
     assert found.gradients_bytes == 4 * p
     assert found.optimizer_bytes == 12 * p * {1: 1, 2: 1, 4: replicas}[n] // n
-    assert found.exchange_bytes == (8 * p if n > 1 else 0)
+    assert found.exchange_bytes == 0  # its slices of the sum take the place of its gradient
+    assert found.host_bytes == ({1: 0, 2: 12 + 2, 4: 12 + replicas}[n] * p)
     assert found.total_bytes == found.parameters_bytes + found.gradients_bytes + found.optimizer_bytes
+
+
+def test_a_sum_that_reaches_everybody_lies_beside_a_worker_s_own_gradient() -> None:
+    p, one = 100, [tensor("a", 10, 10, itemsize=2)]
+    for sharding in (Sharding(2), Sharding(2, sharded=True, deterministic=True)):
+        assert held(one, "adamw", sharding).exchange_bytes == 4 * p
+    assert held(one, "adamw", Sharding(2)).host_bytes == 8 * p
+    assert held(one, "adamw", Sharding(1)).host_bytes == held(one, "adamw", Sharding(1)).exchange_bytes == 0
+
+
+def test_an_only_micro_batch_keeps_its_gradient_as_it_was_computed() -> None:
+    p, one = 100, [tensor("a", 10, 10, itemsize=2)]
+    found = held(one, "adamw", Sharding(4, sharded=True, replicas=3), 2)
+    assert (found.gradients_bytes, found.exchange_bytes) == (2 * p, 4 * p * 3 // 4 - 2 * p)
 
 
 def test_a_frozen_tensor_costs_its_own_bytes_alone() -> None:

@@ -37,6 +37,35 @@ def test_without_a_pipeline_every_worker_needs_the_same() -> None:
     assert plan.parameters == plan.trained == sum(each.elements for each in llama().once())
 
 
+def test_gradients_take_sixteen_bits_where_nothing_is_added_to_them() -> None:
+    half = replace(llama(), itemsize=2)
+
+    def per_element(batch: int, **tables: Any) -> float:
+        given = {"train": {"global_batch_size": batch, "micro_batch_size": 2}, "data": {"max_length": 32}, **tables}
+        plan = make(Config.model_validate(given), half, 1)
+        return plan.devices[0].held.gradients_bytes / plan.trained
+
+    assert per_element(2) == 2
+    assert per_element(4) == 4
+    assert per_element(8, run={"deterministic": True}) == 4 * (1 + 3)  # of eight shards three sums wait for the fourth
+    assert per_element(2, model={"dtype": "float16"}) == 4
+
+
+def test_a_micro_batch_is_no_larger_than_a_worker_s_part_nor_than_a_shard_that_is_summed() -> None:
+    def rows(workers: int, **tables: Any) -> int:
+        given = {"train": {"global_batch_size": 16, "micro_batch_size": 8}, "data": {"max_length": 32}, **tables}
+        return make(Config.model_validate(given), llama(), workers).rows
+
+    assert [rows(workers) for workers in (1, 2, 4)] == [8, 8, 4]
+    assert rows(1, run={"deterministic": True}, parallel={"logical_shards": 4}) == 4
+
+
+def test_parameters_that_are_cast_are_there_twice_while_they_are_used() -> None:
+    stored_in_half = replace(llama(itemsize=2), itemsize=4)
+    (half,), (full,) = (make(config(), model, 1).devices for model in (stored_in_half, llama()))
+    assert half.activations_bytes - full.activations_bytes == full.held.parameters_bytes
+
+
 def test_the_plan_says_what_sharding_saves_and_what_a_death_costs() -> None:
     def said(workers: int, **parallel: object) -> str:
         settings = config(shard_optimizer=True, **parallel)
@@ -45,6 +74,8 @@ def test_the_plan_says_what_sharding_saves_and_what_a_death_costs() -> None:
     assert "on the only worker: as without parallel.shard_optimizer" in said(1)
     assert "each kept by 1 of 2 workers; when a worker dies, its newest checkpoint is gone back to" in said(2)
     assert "each kept by 2 of 4 workers; when a worker dies, no state is lost" in said(4)
+    assert ["beside each device, for what travels" in said(workers) for workers in (1, 2)] == [False, True]
+    assert ["begins its updates before they are due" in said(workers) for workers in (1, 2)] == [True, False]
     assert "in slices" not in "\n".join(lines(make(config(), llama(), 4)))
 
 
@@ -72,7 +103,7 @@ def test_auto_says_why() -> None:
     assert "by simulation" in text or "the simplest within" in text
     assert "simulated   bubble" in text
     assert "times from modelled costs" in text
-    assert len(text.splitlines()) == 9
+    assert len(text.splitlines()) == 10
 
 
 def test_interleaved_stages_count_their_chunks() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from runtime.cluster.messages import Member, Order, Rest, Verdict
-from runtime.cluster.slices import Holders, deal_slices, held_by
+from runtime.cluster.slices import Holders, Portion, deal_slices, held_by
+from runtime.flow import Array
 from runtime.ids import Cursor, Generation, Incarnation, Rank
+from runtime.trainer.engine import Local, Measured
 from runtime.trainer.replica import Replica
 from runtime.trainer.slices import parcels_of
 from tests.unit.trainer.world import LEARNING_RATE, World, build, replica_of
@@ -24,6 +26,8 @@ class ShardedWorld(World):
 
     copies: int = 2
     slices: int = SLICES
+    in_parts: bool = False
+    """Whether the sum of a slice reaches its keepers alone (a reduce-scatter), instead of everybody."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,6 +49,18 @@ class ShardedWorld(World):
         verdict = super().step(step, owners, rate)
         self.spread(self.holders)
         return verdict
+
+    def measured(self, locals_: Mapping[int, Local], summed: Array | None) -> list[Measured]:
+        if not self.in_parts:
+            return super().measured(locals_, summed)
+        found = []
+        for rank, member in enumerate(self.replicas):
+            portion = Portion(Rank(rank), self.holders)
+            came = np.full(member.update.layout.size, np.nan, np.float32)
+            for start, stop in map(self.span, portion.kept):
+                came[start:stop] = summed[start:stop]
+            found.append(member.measure(locals_[rank], came, portion))
+        return found
 
     def spread(self, keepers: Holders, ranks: Sequence[int] | None = None) -> list[int]:
         """What the exchange does: everybody lends, and everybody gets; the bytes that came to each."""

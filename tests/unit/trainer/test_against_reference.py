@@ -47,7 +47,7 @@ def test_gradients_are_those_of_the_reference_whatever_the_accumulation(micro: i
     loss_sum, tokens, expected = gradient_of_the_first_batch()
     local = world.locals(order)[0]
     found = world.replicas[0].update.layout.unflatten(
-        world.replicas[0].update.flatten(local.gradients[0, 2] if deterministic else local.gradients)
+        world.replicas[0].update.layout.flatten(local.gradients[0, 2] if deterministic else local.gradients)
     )
     close(as_numpy(found), expected, relative=1e-5, absolute=1e-6 * scale_of(expected))
     assert sum(tally.tokens for tally in local.tallies.values()) == tokens

@@ -10,8 +10,6 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from runtime.flow import CommittedStep
-from runtime.ids import Step
 from runtime.trainer.gradients import trainable
 from runtime.trainer.update import Update
 from tests.unit.trainer.test_exactness import state_bits
@@ -49,8 +47,8 @@ def test_an_update_needs_no_second_optimizer_state() -> None:
     mx.eval(parameters, optimizer, gradient)
     optimizer_bytes = sum(value.nbytes for value in optimizer.values())
     before = mx.get_active_memory()
-    committed = CommittedStep(Step(1), True, 10, 1.0, 1.0)
-    parameters, optimizer = update(parameters, optimizer, gradient, committed, 0.1, 1)
+    numbers = update.numbers(tokens=10, rate=0.1, update=1)
+    parameters, optimizer = update(parameters, optimizer, gradient, mx.array(100.0), numbers)
     del gradient
     mx.reset_peak_memory()
     mx.eval(parameters, optimizer)

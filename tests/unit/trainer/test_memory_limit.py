@@ -143,6 +143,11 @@ class Tight(Replica):
             raise RuntimeError("a bug")
         super().add_gradients(local, batch)
 
+    def begin_next(self, local: Local, batch: Batch) -> Local | None:
+        if local.step == 1:
+            raise RuntimeError("[malloc] Unable to allocate 123 bytes.")
+        raise RuntimeError("a bug")
+
 
 def tight() -> tuple[World, Tight]:
     """On the thread that will own mlx."""
@@ -165,6 +170,17 @@ async def test_the_halving_is_said_once_and_kept() -> None:
         assert local.tallies.keys() == set(range(world.shards))
         with pytest.raises(RuntimeError, match="a bug"):
             await fitting.add_gradients(Local(Step(2)), world.batch(world.order(2), 0))
+
+
+async def test_without_room_for_another_step_none_is_begun_and_no_row_is_taken_away() -> None:
+    said = list[MicroBatchHalved]()
+    async with open_device_thread() as device:
+        world, replica = await device.run(tight)
+        fitting, batch = Fitting(device, replica, Rank(1), said.append), world.batch(world.order(2), 0)
+        assert await device.run(fitting.begin_next, Local(Step(1)), batch) is None
+        with pytest.raises(RuntimeError, match="a bug"):
+            await device.run(fitting.begin_next, Local(Step(2)), batch)
+    assert said == []
 
 
 @pytest.mark.parametrize("deterministic", [False, True])

@@ -39,6 +39,33 @@ def test_compiled_slices_give_the_same_bits() -> None:
     assert bits(world.parameters(1)) == bits(plain.parameters())
 
 
+@pytest.mark.parametrize(("ranks", "copies"), [(2, 1), (3, 2)])
+def test_a_sum_that_reaches_its_keepers_alone_trains_as_one_that_reaches_everybody(ranks: int, copies: int) -> None:
+    whole, scattered = (ShardedWorld(ranks=ranks, copies=copies, in_parts=in_parts) for in_parts in (False, True))
+    for step in range(1, STEPS + 1):
+        norms = [world.step(step).committed.grad_norm for world in (whole, scattered)]
+        assert norms[0] == pytest.approx(norms[1], rel=1e-6)
+    ours = [scattered.parameters(rank) for rank in range(ranks)]
+    assert all(bits(each) == bits(ours[0]) for each in ours)
+    for name, expected in whole.parameters().items():
+        np.testing.assert_allclose(ours[0][name], expected, rtol=1e-5, atol=1e-6)
+    scattered.optimizer()  # asserts that copies are equal to the bit
+
+
+def test_whoever_hands_a_slice_on_forgets_it_with_the_update_that_it_has_no_gradient_for() -> None:
+    world = ShardedWorld(ranks=3, copies=1, in_parts=True)
+    world.step(1)
+    moved = world.dealt((0, 1, 2), tuple((Rank((have[0] + 1) % 3),) for have in world.holders))
+    world.spread(moved)
+    (first, *_) = world.replicas
+    assert first.slices is not None
+    assert set(held_by(Rank(0), moved)) < set(first.slices.held)
+    world.step(2)
+    assert first.slices.held == held_by(Rank(0), moved)
+    world.step(3)
+    assert bits(world.parameters(0)) == bits(world.parameters(2))
+
+
 def test_a_lost_worker_takes_no_slice_with_it_and_a_newcomer_is_given_its_share(unsharded: World) -> None:
     world = ShardedWorld(ranks=3, deterministic=True)
     world.step(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -94,6 +94,11 @@ class World:
     row_tokens: int = 0
     """> 0: rows of up to this many tokens hold several samples."""
     recompute: str = "none"
+    memory_bytes: int = 0
+    """Of each device; enough of it, and a replica that is alone begins its updates before their verdicts."""
+
+    in_parts = False
+    """Whether every rank measures a part of the gradient."""
 
     def __post_init__(self) -> None:
         total = None if self.steps_per_run is None else self.steps_per_run * self.global_batch
@@ -109,7 +114,8 @@ class World:
         model = make()
         update = Update(trainable(model), self.optim, self.max_grad_norm, compiled=self.compiled)
         flags = self.deterministic, self.compiled, self.compute, self.loss_scale, 11, self.base_hash
-        return Replica(model, lambda: trainable(make()), update, self.shards, *flags, recompute=self.recompute)
+        more: dict[str, Any] = {"recompute": self.recompute, "memory_bytes": self.memory_bytes}
+        return Replica(model, lambda: trainable(make()), update, self.shards, *flags, **more)
 
     def owners(self) -> tuple[Rank, ...]:
         """Shards dealt to the ranks in turn blocks."""
@@ -129,7 +135,8 @@ class World:
         """Every rank's own part of the step, computed."""
         found = {}
         for rank, replica in enumerate(self.replicas):
-            found[rank] = Local(order.step)
+            update = int(self.counters.get("applied", 0)) + 1
+            found[rank] = Local(order.step, alone=self.ranks == 1, learning_rate=LEARNING_RATE, update=update)
             if order.shards_of(Rank(rank)):
                 replica.add_gradients(found[rank], self.batch(order, rank))
         return found
@@ -148,14 +155,16 @@ class World:
         order = self.order(step, owners)
         locals_ = self.locals(order)
         summed = None if self.ranks == 1 else self.sum(locals_)
-        measured = [
-            replica.measure(local, summed) for replica, local in zip(self.replicas, locals_.values(), strict=True)
-        ]
+        measured = self.measured(locals_, summed)
         verdict, self.counters = self.verdict(order, locals_, measured, rate)
         self.cursor = Cursor(self.cursor + self.global_batch)
         for replica in self.replicas:
             replica.apply(verdict, self.cursor, self.counters)
         return verdict
+
+    def measured(self, locals_: Mapping[int, Local], summed: Array | None) -> list[Measured]:
+        """What every rank sees of the sum."""
+        return [replica.measure(local, summed) for replica, local in zip(self.replicas, locals_.values(), strict=True)]
 
     def verdict(
         self, order: StepOrder, locals_: Mapping[int, Local], measured: Sequence[Measured], rate: float = LEARNING_RATE
@@ -166,6 +175,7 @@ class World:
             tallies = tuple(locals_[rank].tallies[shard] for shard in sorted(locals_[rank].tallies))
             own = measured[rank]
             vote = Vote(order.generation, order.step, tallies, own.finite, own.square_sum, 0.0, 0.0, 0.0, 0, 0)
+            vote = replace(vote, is_part=self.in_parts)
             assert ballot.cast(rank, vote)
         count = ballot.count()
         applied = count.finite and count.tokens > 0
