@@ -23,6 +23,8 @@ COMMANDS = {
     "checkpoints": "list, verify, export or prune the checkpoints of a run",
     "status": "where a live run is: step, loss, workers",
     "plot": "the curves of a run in the terminal, or as a report: .html, .svg, .png",
+    "alarms": "what is wrong with a run: cause, fix and the command that does it",
+    "logs": "what the processes of a run say, merged by time; -f follows",
     "stop": "ask a live run to finish its step, write a checkpoint and end",
     "workers": "add a worker to a live run, or remove one",
     "evaluate": "held-out loss and scores of a run's checkpoint or of a model folder",

@@ -1,16 +1,12 @@
-"""The run's control socket: status, stop, more workers, fewer workers. Served by the root; it decides nothing itself.
+"""The run's control socket: status, stop, workers, the monitor, and actions that are proposed before they are done.
 
-The socket is `control.sock` in the run's folder. The path of a unix socket may have about a hundred bytes: where the
-folder's is longer, the socket lies in a folder of its own under the temporary one, and `control.sock` is a link to it.
+Served by the root, which decides nothing itself. The socket is `control.sock` in the run's folder (see `socket_place`).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
@@ -19,13 +15,16 @@ from mlxd_wire import control_pb2 as pb
 from runtime import events as facts
 from runtime.actors import Context
 from runtime.app.crew import Crew, Refusal
+from runtime.app.monitoring import Monitoring
 from runtime.app.root import Root
-from runtime.errors import GaveUp, RunError
+from runtime.app.socket_place import socket_place
+from runtime.app.steering import Steering
+from runtime.errors import ActorDown, GaveUp, RunError
 from runtime.events import RunState
 from runtime.events.pace import step_seconds
 from runtime.ids import ActorPath, Rank
 from runtime.rpc import Call, GrpcNetwork, Service, UnaryMethod
-from runtime.rpc.addresses import UNIX, UNIX_PATH_BYTES
+from runtime.rpc.addresses import UNIX
 
 SOCKET_NAME = "control.sock"
 
@@ -35,12 +34,14 @@ class Control:
 
     def __init__(self, root: Root, crew: Crew, state: Callable[[], RunState], run_folder: Path) -> None:
         self._root, self._crew, self._state, self._run_folder = root, crew, state, run_folder
+        self._monitoring = Monitoring(root, run_folder)
+        self._steering = Steering(root, crew, state)
 
     async def __call__(self, ctx: Context[None]) -> None:
         """Serve until asked to stop."""
         ctx.ready()
         try:
-            with socket_place(self._run_folder) as path:
+            with socket_place(self._run_folder, SOCKET_NAME) as path:
                 async with GrpcNetwork.open() as network:
                     async with network.serve([self.service], f"{UNIX}{path}", name="control"):
                         path.chmod(0o600)
@@ -61,6 +62,9 @@ class Control:
                 "Stop": UnaryMethod(pb.StopRequest, self._stop),
                 "AddWorker": UnaryMethod(pb.AddWorkerRequest, self._add),
                 "RemoveWorker": UnaryMethod(pb.RemoveWorkerRequest, self._remove),
+                "OpenMonitor": UnaryMethod(pb.OpenMonitorRequest, self._open_monitor),
+                "Propose": UnaryMethod(pb.Action, self._propose),
+                "Commit": UnaryMethod(pb.CommitRequest, self._commit),
             },
         )
 
@@ -78,6 +82,28 @@ class Control:
     async def _remove(self, request: pb.RemoveWorkerRequest, call: Call) -> pb.WorkersReply:
         rank = Rank(request.rank) if request.HasField("rank") else None
         return await self._changed(lambda: self._crew.remove(request.by or "the control socket", rank))
+
+    async def _open_monitor(self, request: pb.OpenMonitorRequest, call: Call) -> pb.OpenMonitorReply:
+        try:
+            with trio.CancelScope(shield=True):  # bounded by its start; the next one who asks wants it too
+                address = await self._monitoring.open()
+        except (Refusal, GaveUp) as refused:
+            return pb.OpenMonitorReply(refusal=str(refused))
+        return pb.OpenMonitorReply(address=address)
+
+    async def _propose(self, request: pb.Action, call: Call) -> pb.Ticket:
+        try:
+            return self._steering.propose(request, trio.current_time())
+        except Refusal as refused:
+            return pb.Ticket(refusal=str(refused))
+
+    async def _commit(self, request: pb.CommitRequest, call: Call) -> pb.CommitReply:
+        try:
+            with trio.CancelScope(shield=True):  # bounded by the children's own times; half a change helps nobody
+                done = await self._steering.commit(request.id, trio.current_time())
+        except (Refusal, GaveUp, ActorDown) as refused:
+            return pb.CommitReply(refusal=str(refused))
+        return pb.CommitReply(done=done)
 
     async def _changed(self, change: Callable[[], Awaitable[Rank]]) -> pb.WorkersReply:
         try:
@@ -117,29 +143,3 @@ def status_of(state: RunState, ranks: list[Rank]) -> pb.RunStatus:
         root_pid=os.getpid(),
         began=state.started_seconds,
     )
-
-
-@contextmanager
-def socket_place(run_folder: Path) -> Iterator[Path]:
-    """Where a run's socket is bound; afterwards nothing of it is left. Whoever calls this holds the run's lock."""
-    named = run_folder.resolve() / SOCKET_NAME
-    _remove(named)
-    if len(os.fsencode(named)) <= UNIX_PATH_BYTES:
-        try:
-            yield named
-        finally:
-            _remove(named)
-        return
-    folder = Path(tempfile.mkdtemp(prefix="mlxd-control-"))
-    named.symlink_to(folder / SOCKET_NAME)
-    try:
-        yield folder / SOCKET_NAME
-    finally:
-        _remove(named)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove(named: Path) -> None:
-    if named.is_symlink() and named.readlink().parent.name.startswith("mlxd-control-"):
-        shutil.rmtree(named.readlink().parent, ignore_errors=True)  # of a root that was killed
-    named.unlink(missing_ok=True)

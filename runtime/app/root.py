@@ -5,6 +5,7 @@ It decides nothing about restarts (the tree does) and nothing about steps (the c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +18,7 @@ from runtime.actors.frames import Beat, Fact, Hello, Order, Report
 from runtime.actors.process import Source
 from runtime.actors.ref import Address
 from runtime.app.reports import as_event
-from runtime.app.words import COORDINATOR, FINISHED, JOURNALED, POINT, POSITION, SERVE, SERVING, STOP_RUN
+from runtime.app.words import BEATS, COORDINATOR, FINISHED, JOURNALED, POINT, POSITION, SERVE, SERVING, STOP_RUN
 from runtime.cluster.detector import LOADING, HangDetector
 from runtime.errors import ActorError
 from runtime.events import from_json
@@ -58,6 +59,7 @@ class Root:
     detector: HangDetector
     coordinator: Address[Order] = field(default_factory=lambda: Address("run/coordinator"))
     tracker: Address[Order] = field(default_factory=lambda: Address("run/tracker"))
+    monitor: Address[Order] = field(default_factory=lambda: Address("run/monitoring/monitor"))
     tree: Supervisor | None = None
     node: Supervisor | None = None
     fatal: Exit | None = None
@@ -69,6 +71,8 @@ class Root:
     """Why the last worker left that is not started again."""
     _workers: dict[int, Address[Order]] = field(default_factory=dict)
     _contact: Mapping[str, Any] | None = None
+    beats: dict[str, tuple[float, int, str]] = field(default_factory=dict)
+    """Rank, as JSON names it -> (Unix time, step, phase) of its last sign of life."""
 
     # ---- facts
 
@@ -93,6 +97,7 @@ class Root:
             self.fatal = said.exit
         if "/worker-" in said.path:
             self.detector.forget(_rank_of(said.path), said.incarnation)
+            self.beats.pop(str(_rank_of(said.path)), None)
         elif said.path == self.coordinator.path and self.outcome and self.tree is not None:
             self.tree.end()  # the run is over; a worker that was still starting has nobody left to join
 
@@ -115,6 +120,7 @@ class Root:
                 assert self.node is not None
                 why = f"no progress for {quiet:.0f} s in {hung.phase}"
                 self.node.suspect(f"worker-{hung.rank}", hung.incarnation, why)
+            _tell(self.monitor, Order(BEATS, dict(self.beats)))  # where there is none, nobody hears it
             with trio.move_on_after(WATCH_SECONDS):
                 await ctx.stopping.wait()
 
@@ -123,6 +129,10 @@ class Root:
     def worker_address(self, rank: int) -> Address[Order]:
         """Where a worker's process is reached."""
         return self._workers.setdefault(rank, Address(f"run/node/worker-{rank}"))
+
+    def heard(self, rank: Rank, step: int, phase: str) -> None:
+        """A worker gave a sign of life."""
+        self.beats[str(rank)] = time.time(), step, phase
 
     def worker_hooks(self, rank: int) -> FrameHooks:
         """What becomes of a worker's frames."""
@@ -176,6 +186,7 @@ class _WorkerHooks(FrameHooks):
         self._root.contact(to=self._root.worker_address(self._rank))
 
     def beat(self, source: Source, frame: Beat) -> None:
+        self._root.heard(self._rank, frame.step, frame.phase)
         self._root.detector.beat(self._rank, source.incarnation, frame.step, frame.phase, trio.current_time())
 
     def fact(self, source: Source, frame: Fact) -> None:

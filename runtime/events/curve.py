@@ -78,7 +78,7 @@ class Curve:
 
     def coarser(self) -> Curve:
         """The same curve with buckets of twice the width."""
-        return _curve(self.width * 2, list(_pairs(self, self.width * 2)))
+        return _curve(self.width * 2, list(neighbours_merged(self, self.width * 2)))
 
     def __iter__(self) -> Iterator[Bucket]:
         yield from self.done
@@ -105,8 +105,8 @@ def _merged(old: Bucket, new: Bucket) -> Bucket:
     )
 
 
-def _pairs(buckets: Iterable[Bucket], width: int) -> Iterator[Bucket]:
-    """The buckets with neighbours of the same wider bucket merged."""
+def neighbours_merged(buckets: Iterable[Bucket], width: int) -> Iterator[Bucket]:
+    """The buckets, oldest first, with neighbours of the same bucket of `width` steps merged."""
     waiting: Bucket | None = None
     for bucket in buckets:
         if waiting is not None and waiting.step // width == bucket.step // width:

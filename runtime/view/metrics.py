@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from runtime.events import RunState
-from runtime.events.curve import Bucket, Curve
+from runtime.events.curve import Bucket, Curve, neighbours_merged
 
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "tokens_per_second")
 
@@ -71,19 +71,19 @@ def history(state: RunState, metric: str, *, first_step: int = 0, last_step: int
 def since(state: RunState, metric: str, width: int, step: int) -> Piece | None:
     """What is new in a curve for somebody who has its buckets of `width` steps up to the one that holds `step`.
 
-    That bucket is given again, because it may have grown. None where only the whole curve helps: it has another width
-    by now, or went back (the newest step of all is older than `step`).
+    That bucket is given again, because it may have grown. None where only the whole curve helps: its buckets are wider
+    by now, or it went back (the newest step of all is older than `step`).
     """
     curve = curve_of(state, metric)
     newest = curve.newest
-    if curve.width != width or newest is None or newest.step < step:
+    if curve.width > width or newest is None or newest.step < step:
         return None
     fresh: list[Bucket] = []
     for bucket in _newest_first(curve):
         if bucket.step // width < step // width:
             break
         fresh.append(bucket)
-    return Piece(metric, width, tuple(reversed(fresh)))
+    return Piece(metric, width, tuple(neighbours_merged(reversed(fresh), width)))
 
 
 def _newest_first(curve: Curve) -> Iterator[Bucket]:

@@ -20,10 +20,11 @@ from console.cli.control import address_of, ask
 from runtime import events as facts
 from runtime.actors import Context
 from runtime.app.attendance import Attendance
-from runtime.app.control import SOCKET_NAME, Control, socket_place
+from runtime.app.control import SOCKET_NAME, Control
 from runtime.app.crew import Crew
 from runtime.app.root import Briefing, Root
 from runtime.app.run_lock import RunLock
+from runtime.app.socket_place import socket_place
 from runtime.app.words import STOP_RUN
 from runtime.cluster.detector import HangDetector
 from runtime.errors import RunError, RunFolderError, UsageError
@@ -57,7 +58,7 @@ def state() -> RunState:
 
 
 @asynccontextmanager
-async def served(run_folder: Path) -> AsyncIterator[Root]:
+async def served(run_folder: Path, guard_seconds: float = GUARD_SECONDS) -> AsyncIterator[Root]:
     """A live run with two workers that are no processes."""
     lock = RunLock.take(run_folder, "id", "the command")
     journal = Journal(run_folder / "events.jsonl")
@@ -75,8 +76,9 @@ async def served(run_folder: Path) -> AsyncIterator[Root]:
         await ctx.stopping.wait()
 
     tree = Supervisor(SupervisorSpec((ChildSpec("node", node), control, ChildSpec("last", last))))
+    root.tree, root.node = tree, node
     try:
-        with trio.fail_after(GUARD_SECONDS):
+        with trio.fail_after(guard_seconds):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(lambda: supervise(tree, path="run", emit=root.emit))
                 await up.wait()
@@ -227,12 +229,12 @@ async def test_a_run_that_does_not_answer_is_told_so_after_the_time_that_was_giv
 def test_a_path_that_is_too_long_is_a_link_to_a_short_one(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 60) / ("y" * 60)
     folder.mkdir(parents=True)
-    with socket_place(folder) as place:
+    with socket_place(folder, SOCKET_NAME) as place:
         place.touch()
         named = folder / SOCKET_NAME
         assert named.readlink() == place
         assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
-        with socket_place(folder) as second:  # as after a root that was killed
+        with socket_place(folder, SOCKET_NAME) as second:  # as after a root that was killed
             assert not place.exists()
             assert named.readlink() == second
     assert not os.path.lexists(named)

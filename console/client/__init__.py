@@ -1,0 +1,7 @@
+"""How a console knows a run: from its monitor while it lives, from its journal otherwise. asyncio; no trio, no mlx.
+
+picture   what was heard so far, and how old it is (pure)
+stream    one connection to a monitor, made again and again; goes on where it was
+folder    the same picture from a run's folder alone: a run that is over, or that has no monitor
+wire      the two services as calls of grpc.aio
+"""
