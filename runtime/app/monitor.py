@@ -87,8 +87,9 @@ class Monitor:
         )
 
     async def look(self) -> None:
-        """Take in what is new in the journal, and show it. Gives others a turn every few milliseconds."""
-        while await self._take_facts():
+        """Take in what is new in the journal, and show it: a reader never sees facts of which the rows know nothing,
+        unless there are so many that others must have a turn meanwhile."""
+        while self._take_facts() == _FACTS_AT_ONCE:
             await trio.lowlevel.checkpoint()
         self.show(time.time())
 
@@ -107,7 +108,7 @@ class Monitor:
                 await self.look()
             await trio.sleep(LOOK_SECONDS if self._readers else IDLE_SECONDS)
 
-    async def _take_facts(self) -> int:
+    def _take_facts(self) -> int:
         fresh = list(islice(self._reader, _FACTS_AT_ONCE))
         for envelope in fresh:
             self.state = fold(self.state, envelope)
