@@ -194,8 +194,15 @@ class Replica:
                 self._add_by_tree(local, batch)
             else:
                 self._add_in_a_row(local, batch)
+        self._empty()
         local.useful_tokens += batch.useful_tokens
         local.computed_positions += batch.computed_positions
+
+    def _empty(self) -> None:
+        """Leave the model no array, or casts of 16-bit parameters outlive their use."""
+        if self.functions.filled:
+            self.functions.filled = False
+            self.model.update(self._hollow)
 
     @contextmanager
     def _noting_shapes(self, step: Step) -> Iterator[None]:
@@ -250,10 +257,8 @@ class Replica:
 
     def _begun(self, local: Local, gradient: Tree, tokens: int) -> Ahead | None:
         """The update that the verdict will most likely ask for, under way; None where that is not known, or no room."""
-        state, active_bytes = self._now(), int(mx.get_active_memory())
-        if not (local.update and tokens and self.slices is None):
-            return None
-        if not has_room(self._state_bytes(), active_bytes, self.memory_bytes):
+        state, known = self._now(), local.update and tokens and self.slices is None
+        if not known or not has_room(self._state_bytes(), int(mx.get_active_memory()), self.memory_bytes):
             return None
         numbers = self.update.numbers(tokens, local.learning_rate, local.update)
         try:
@@ -270,9 +275,8 @@ class Replica:
     def _added(
         self, total: Tree | None, micro: Micro, rows: Array, *, whole: bool = False, parameters: Tree | None = None
     ) -> tuple[mx.array, Tree]:
-        """(row losses, `total` plus the gradients of one micro-batch), lazily; `whole`: nothing will be added to it.
-
-        `parameters` are the present ones unless it says others."""
+        """(row losses, `total` plus the gradients of one micro-batch), lazily; `whole`: nothing will be added to it;
+        `parameters`: others than the present ones."""
         state = self._now()
         scale = None if self.loss_scale is None else mx.array(self.loss_scale.after(state.counters), mx.float32)
         here, packing = state.parameters if parameters is None else parameters, micro.packing
@@ -327,10 +331,8 @@ class Replica:
             gradient = self.slices.received(summed, portion)
             value = self.slices.square_sum(gradient)
         else:
-            if summed is not None:
-                gradient = mx.array(summed)
-            else:
-                (gradient,) = found.values() if self.deterministic else (found,)
+            (whole,) = found.values() if self.deterministic and summed is None else (found,)
+            gradient = whole if summed is None else mx.array(summed)
             square = self.update.square_sum(gradient) if local.square_sum is None else local.square_sum
             mx.eval(square, gradient)
             value = float(square.item())
@@ -360,9 +362,7 @@ class Replica:
         ahead: Ahead | None = local.ahead if prepared.square_sum == square_sum else None
         local.gradients = local.ahead = None
         prepared.gradient = {}
-        if self.functions.filled:
-            self.functions.filled = False
-            self.model.update(self._hollow)
+        self._empty()
         if ahead is not None and ahead.is_after(state.parameters, numbers):
             state.parameters, state.optimizer = ahead.parameters, ahead.optimizer
             return

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import statistics
 import string
 import subprocess
@@ -25,7 +26,7 @@ from typing import Any
 
 import tomli_w
 
-from runtime.events import RunStarted, StepCommitted
+from runtime.events import DeviceMeasured, RunStarted, StepCommitted
 from runtime.ids import Step
 from tests.support.run_process import RunProcess, clean_up_when_terminated
 
@@ -93,8 +94,11 @@ def ours(config: Path, folder: Path, args: argparse.Namespace, name: str) -> str
         run.wait_for(StepCommitted, lambda event: event.step == Step(args.steps), within_seconds=GUARD_SECONDS)
         commits = run.events(StepCommitted)[args.warm_up : args.steps]
         started = run.events(RunStarted)[0]
-        others = {type(each.event).__name__: each.event for each in run.journal.seen}
-    told = [str(others[kind]) for kind in ("MemoryMeasured", "MemoryPeaked") if kind in others]
+        if args.memory:  # a worker says it when the run ends, after a checkpoint
+            run.signal_root(signal.SIGINT)
+            run.finish(within_seconds=GUARD_SECONDS)
+        peaks = run.events(DeviceMeasured)[-args.workers :] if args.memory else []
+    told = [f"worker {each.rank}: peak {_gb(each.peak_bytes)}, planned {_gb(each.planned_bytes)}" for each in peaks]
     seconds = statistics.median(event.seconds for event in commits)
     tokens = commits[0].tokens
     parts = {
@@ -105,8 +109,12 @@ def ours(config: Path, folder: Path, args: argparse.Namespace, name: str) -> str
         f"mlx-distributed: {tokens / seconds:,.0f} tokens/s, {seconds * 1e3:.1f} ms a step of {tokens} tokens ("
         + ", ".join(f"{part} {value:.1f}" for part, value in parts.items())
         + f" ms), {started.parameters} parameters, {started.trained_parameters} trained, "
-        + f"loss {commits[0].loss:.4f} -> {commits[-1].loss:.4f} {' '.join(told)}"
+        + f"loss {commits[0].loss:.4f} -> {commits[-1].loss:.4f} {'; '.join(told)}"
     )
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB"
 
 
 def bare(args: argparse.Namespace) -> str:
@@ -160,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-grad-norm", type=float, default=1.0)
     parser.add_argument("--grad-checkpoint", default="none")
     parser.add_argument("--no-bare", action="store_true")
+    parser.add_argument("--memory", action="store_true", help="end the run in order, and say its peak beside the plan")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--bare", action="store_true", help="be the bare loop")
     args = parser.parse_args(arguments)
