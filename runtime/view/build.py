@@ -181,7 +181,7 @@ def _workers(state: RunState, gauges: Gauges) -> dict[str, WorkerCard]:
             host=row.host,
             device=row.device,
             pid=row.pid,
-            state_step=row.state_step,
+            state_step=max(0, row.state_step),
             losses=row.losses,
             shards=row.shards,
             positions_per_second=row.positions_per_second,

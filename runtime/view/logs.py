@@ -99,7 +99,7 @@ def _told_by(text: str, place: Place) -> Place:
         is_trouble = place.level in {"debug", "info"} and _TROUBLE.search(text) is not None
         return place._replace(level="error") if is_trouble else place
     try:
-        at = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").astimezone()
+        at = datetime.fromisoformat(match[1])
     except ValueError:  # the 31st of February
         return place._replace(level=match[3].lower())
     return place._replace(seconds=at.timestamp() + int(match[2]) / 1000, level=match[3].lower())

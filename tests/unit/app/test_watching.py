@@ -165,7 +165,7 @@ def test_what_was_not_heard_for_three_seconds_is_stale_and_live_again_with_the_n
         max_size=60,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_whatever_breaks_no_event_is_lost_or_doubled_and_the_rows_are_the_newest(
     script: list[tuple[str, object]],
 ) -> None:
