@@ -8,7 +8,7 @@ from itertools import groupby
 
 OPENED, CLOSED = "\u27e6", "\u27e7"
 """Around what is learnt, where there is no colour: white square brackets, which no chat template uses."""
-_LEARNT, _RESET = "\x1b[30;42m", "\x1b[0m"
+_LEARNT, _RESET = "\x1b[38;5;16;48;5;114m", "\x1b[0m"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ def pieces(ids: Sequence[int], mask: Sequence[int], decode: Callable[[list[int]]
 
 
 def marked(parts: Sequence[Piece], *, colour: bool) -> str:
-    """The text with its learnt stretches in black on green, or in white square brackets."""
+    """The text with its learnt stretches in black on light green, or in white square brackets.
+
+    The two colours are of the terminal's fixed 256: a theme's own black on its own green may be hard to read.
+    """
     opened, closed = (_LEARNT, _RESET) if colour else (OPENED, CLOSED)
     return "".join(_framed(part.text, opened, closed, by_line=colour) if part.learnt else part.text for part in parts)
 

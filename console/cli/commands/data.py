@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 HELP = "show what a configuration trains on: samples with the learnt part marked, and what is left out"
 
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 _REASONS = 5
 """Quarantined records that are shown; all of them are in the run's data/quarantine.jsonl."""
 
@@ -80,11 +81,12 @@ def lines(datasets: Datasets, tokenizer: Any, *, colour: bool) -> list[str]:
     shown: list[str] = []
     for sample in datasets.examples:
         parts = pieces(sample.encoded.ids, sample.encoded.mask, tokenizer.decode)
-        shown += [f"--- {place(sample)}: {measure(sample, tokenizer)}", marked(parts, colour=colour).rstrip("\n")]
+        head = f"--- {place(sample)}: {measure(sample, tokenizer)}"
+        shown += [f"{_BOLD}{head}{_PLAIN}" if colour else head, marked(parts, colour=colour).rstrip("\n")]
     report = datasets.report
     if report.streamed:
-        head = [("files", ", ".join(report.files)), ("format", report.format_reason), ("samples", str(report))]
-        return [*shown, "---", *(f"{name:<13}{value}" for name, value in head)]
+        told = [("files", ", ".join(report.files)), ("format", report.format_reason), ("samples", str(report))]
+        return [*shown, "---", *(f"{name:<13}{value}" for name, value in told)]
     lost = f"{report.quarantined} quarantined, {report.dropped} dropped as too long, {report.truncated} truncated"
     rows = [
         ("files", ", ".join(report.files)),

@@ -136,9 +136,11 @@ def _legend(chart: Chart, width: int) -> list[str]:
     colour = 0
     for line in chart.lines:
         if line.points:
-            kind = line.style if line.style != "points" else f"points c{colour}"
-            colour += line.style == "points"
-            entries.append((line.name, f'<line class="{kind}" x1="0" x2="16" y1="-4" y2="-4"/>'))
+            sign = f'<line class="{line.style}" x1="0" x2="16" y1="-4" y2="-4"/>'
+            if line.style == "points":
+                sign = f'<circle class="dot c{colour}" cx="10" cy="-4" r="3.2"/>'
+                colour = (colour + 1) % _COLOURS
+            entries.append((line.name, sign))
     kinds = {mark.kind for mark in chart.marks}
     if "checkpoint" in kinds:
         entries.append(("checkpoint", '<path class="saved" d="M8 -9 l3.5 5 l-3.5 5 l-3.5 -5 z"/>'))

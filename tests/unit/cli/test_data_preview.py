@@ -65,7 +65,7 @@ def test_json_has_every_piece_and_every_bad_record(config: Path, capsys: pytest.
 
 def test_colour_is_a_choice(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "preview", str(config), "--colour", "always"]) == 0
-    assert "\x1b[30;42myes<|im_end|>\x1b[0m" in capsys.readouterr().out
+    assert "\x1b[38;5;16;48;5;114myes<|im_end|>\x1b[0m" in capsys.readouterr().out
     assert not data.in_colour("auto")
     assert not data.in_colour("never")
 

@@ -18,4 +18,4 @@ def test_without_colour_learnt_text_stands_in_white_brackets() -> None:
 
 
 def test_colours_end_with_each_line() -> None:
-    assert marked(PARTS, colour=True) == "q\n\x1b[30;42ma\x1b[0m\n\n\x1b[30;42mb\x1b[0m\n"
+    assert marked(PARTS, colour=True) == "q\n\x1b[38;5;16;48;5;114ma\x1b[0m\n\n\x1b[38;5;16;48;5;114mb\x1b[0m\n"
