@@ -17,6 +17,7 @@ from runtime.app.words import COORDINATOR
 from runtime.checkpoint.writer import Saved, ShareSaved, WriterOrder
 from runtime.cluster.messages import CheckpointDone, ShardWritten
 from runtime.collectives import Peer
+from runtime.collectives.point_to_point import PointToPoint
 from runtime.data.feeder import Feeder
 from runtime.errors import MailboxFull, RunError
 from runtime.events import CheckpointFailed, CheckpointWritten, to_json
@@ -61,6 +62,8 @@ class Bench:
         self.writer: Address[WriterOrder] = Address(f"{self.path}/writer", 1)
         self.pulse = Pulse(self._tell_pulse)
         self.peer: Peer | None = None
+        self.port: PointToPoint | None = None
+        """To the other stages of a pipeline."""
         self.feeder: Feeder | None = None
         self.engine: DeviceEngine | None = None
         self.trainer: Trainer | None = None

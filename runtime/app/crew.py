@@ -32,6 +32,8 @@ class Crew:
     """Logical shards: who is beyond them would have nothing to compute."""
     fewest: int
     """supervision.min_workers."""
+    stages: int = 1
+    """parallel.pipeline."""
 
     def __post_init__(self) -> None:
         self._changing = trio.Lock()
@@ -88,6 +90,11 @@ class Crew:
         ranks = self.ranks
         if self.root.outcome:
             raise Refusal("the run is ending")
+        if self.stages > 1:
+            raise Refusal(
+                f"the workers are stages (parallel.pipeline = {self.stages}), and a pipeline has as many as it began "
+                "with; stop the run, and resume it with other --workers"
+            )
         if not ranks:
             raise Refusal("the workers are not up yet; try again in a moment")
         return ranks

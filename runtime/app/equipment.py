@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
+from runtime.app.staging import stage_of
 from runtime.app.workforce import workers_of
 from runtime.cluster.loss_scale import LossScale
 from runtime.cluster.slices import SLICES
@@ -23,14 +24,15 @@ from runtime.data.mixing import mixed_order
 from runtime.data.order import ENDLESS, Order, SampleOrder, WindowedOrder
 from runtime.data.plan import BatchPlan
 from runtime.data.streaming import open_datasets
-from runtime.errors import ModelError, RunFolderError
+from runtime.errors import ModelError, RunFolderError, UsageError
 from runtime.models import blueprint as blueprints
 from runtime.models.adapter import adapter_config
 from runtime.models.device import DeviceKind, compile_supported, default_kind
 from runtime.models.load import Loaded, load_model
 from runtime.models.packed import refuse_unpackable
 from runtime.models.tokenizer import json_bytes
-from runtime.plan.plan import make
+from runtime.pipeline.partition import NoPartition
+from runtime.plan.plan import Plan, make
 from runtime.trainer.evaluate import HeldOut
 from runtime.trainer.gradients import Tree, trainable
 from runtime.trainer.memory import usable_bytes
@@ -60,7 +62,8 @@ class Equipment:
     def summary(self) -> str:
         """One line for the log: model, device, data."""
         model = self.loaded.config.get("model_type", "model")
-        return f"{model} with {self.elements} trained parameters on {self.device}; {self.datasets.report}"
+        stage = "" if self.replica.stage is None else f" ({self.replica.stage.words})"
+        return f"{model} with {self.elements} trained parameters{stage} on {self.device}; {self.datasets.report}"
 
     @property
     def samples_in_epoch(self) -> int:
@@ -145,7 +148,8 @@ def compiles(config: Config, kind: DeviceKind, samples_in_epoch: int) -> bool:
 
 def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
     """Load and build everything. Call it on the thread that will own mlx, after `load_blas`. Raises RunError."""
-    loaded = load_model(config.model, config.run.seed)
+    stages = config.parallel.pipeline
+    loaded = load_model(config.model, config.run.seed, settle=stages == 1)
     if config.data.batching == "pack":
         refuse_unpackable(loaded.model, str(loaded.config.get("model_type")))
     datasets = _datasets(config, loaded, run_folder)
@@ -154,19 +158,26 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         mx.disable_compile()  # mlx_lm compiles pieces of its own
     if rank == 0:
         describe(run_folder, config.model, loaded, datasets)
-    planned_bytes = _planned_bytes(config, loaded)
+    plan = _plan(config, loaded)
     loaded.model.train()
-    update = Update(trainable(loaded.model), config.optim, config.train.max_grad_norm, compiled=compiled)
+    precision = precision_of(config.model.dtype, default_kind())
+    compute = precision.compute if precision.compute != precision.storage else None
+    stage, own = None, trainable(loaded.model)
+    if stages > 1:
+        recompute = config.train.grad_checkpoint
+        stage = stage_of(loaded.model, plan, rank % stages, compute=compute, recompute=recompute)
+        own = {name: value for name, value in own.items() if name in stage.owned}
+    names = frozenset(own)  # the arrays themselves must have no second name
+    update = Update(own, config.optim, config.train.max_grad_norm, compiled=compiled)
     shards = min(config.parallel.logical_shards, config.train.global_batch_size)
 
     adapter = trainable(loaded.model) if loaded.base_hash else None  # small: kept rather than built over a second base
 
     def rebuild() -> Tree:
-        return trainable(load_model(config.model, config.run.seed).model) if adapter is None else adapter
+        fresh = adapter or trainable(load_model(config.model, config.run.seed, settle=stages == 1).model)
+        return {name: value for name, value in fresh.items() if name in names}
 
     slices = SLICES if config.parallel.shard_optimizer else 0
-    precision = precision_of(config.model.dtype, default_kind())
-    compute = precision.compute if precision.compute != precision.storage else None
     loss_scale = LossScale.configured(config.model.dtype, config.optim.loss_scale)
     replica = Replica(
         loaded.model,
@@ -182,9 +193,10 @@ def prepare(config: Config, run_folder: Path, rank: int) -> Equipment:
         slice_count=slices,
         recompute=config.train.grad_checkpoint,
         memory_bytes=usable_bytes(),
+        stage=stage,
     )
     held_out = HeldOut(config, datasets, loaded.tokenizer)
-    kind = default_kind().value
+    kind, planned_bytes = default_kind().value, 0 if plan is None else plan.devices[rank % stages].peak_bytes
     return Equipment(config, loaded, datasets, replica, held_out, socket.gethostname(), kind, planned_bytes)
 
 
@@ -201,14 +213,14 @@ def _datasets(config: Config, loaded: Loaded, run_folder: Path) -> Datasets:
     )
 
 
-def _planned_bytes(config: Config, loaded: Loaded) -> int:
-    """What the plan says that MLX will hold on this worker; 0 for a pipeline, and for a model that has no plan."""
-    if config.parallel.pipeline > 1:
-        return 0
+def _plan(config: Config, loaded: Loaded) -> Plan | None:
+    """What the run will need; None for a model that has no plan. Raises UsageError for a pipeline that cannot be."""
     itemsize = precision_of(config.model.dtype, default_kind()).compute.size
     try:
         blueprint = blueprints.describe(loaded.model, loaded.config, itemsize)
     except ModelError:
-        return 0
-    (device,) = make(config, blueprint, workers_of(config)).devices
-    return device.peak_bytes
+        return None
+    try:
+        return make(config, blueprint, workers_of(config))
+    except NoPartition as error:
+        raise UsageError(f"parallel.pipeline = {config.parallel.pipeline}: {error}") from error

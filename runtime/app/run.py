@@ -18,6 +18,7 @@ from runtime.actors import FatalExit
 from runtime.app.anchor import anchored
 from runtime.app.exits import OF_OUTCOME, UNRECOVERABLE, explanation
 from runtime.app.leftovers import ChildRecords, sweep
+from runtime.app.plan import planned
 from runtime.app.reports import policies
 from runtime.app.root import Briefing, Root
 from runtime.app.run_folder import RunFolder, open_run_folder
@@ -67,6 +68,8 @@ def run_headless(
     resolved = resolve(path, overrides)
     config = anchored(resolved.config, path.parent)
     workers = workers_of(config)
+    if config.parallel.pipeline > 1:
+        planned(config)  # a model that cannot be cut, and stages that cannot be, are refused here
     command = shlex.join(["mlx-distributed", "run", str(path), *(f"--set={override}" for override in overrides)])
     output_dir = Path(config.run.output_dir)
     resume = resume or config.run.resume

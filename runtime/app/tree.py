@@ -61,6 +61,7 @@ def run_tree(
         lambda rank, here: _worker(root, config, run_folder, rank, here, shelf, is_added=True),
         most=min(config.parallel.logical_shards, config.train.global_batch_size),
         fewest=policy.min_workers,
+        stages=config.parallel.pipeline,
     )
     coordinator = ProcessActor(
         ProcessSpec(

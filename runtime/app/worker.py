@@ -68,7 +68,8 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
     async with open_device_thread() as device:
         equipment = None
         if is_spare:
-            if default_kind() is DeviceKind.CPU:  # elsewhere the model's memory belongs to those who train
+            # elsewhere the model's memory belongs to those who train, and which stage it is of a pipeline nobody knows
+            if default_kind() is DeviceKind.CPU and config.parallel.pipeline == 1:
                 equipment = await device.run(prepare, config, run_folder, who.rank)
             parent.report(EQUIPPED, {})
             found = await _called_up(parent)

@@ -12,9 +12,11 @@ from runtime.app.bench import Bench, Contact
 from runtime.app.writer_desk import WriterDesk
 from runtime.checkpoint.retention import Keeping
 from runtime.checkpoint.writer import MAILBOX_CAPACITY, checkpoint_writer
+from runtime.cluster.grid import Grid
 from runtime.cluster.messages import Refused
 from runtime.cluster.session import open_session
 from runtime.collectives import Peer
+from runtime.collectives.point_to_point import PointToPoint
 from runtime.errors import PeerLost, RunError, StaleGeneration, WorkerUnfit
 from runtime.events import WorkerRetired
 from runtime.ids import RunId
@@ -24,8 +26,10 @@ from runtime.supervision import ChildSpec, Restart, Strategy, Supervisor, Superv
 from runtime.trainer.device_engine import DeviceEngine
 from runtime.trainer.engine import Parts
 from runtime.trainer.exchange import PeerExchange
+from runtime.trainer.identity import Identity
+from runtime.trainer.neighbours import Neighbours
 from runtime.trainer.precision import wire_dtype
-from runtime.trainer.trainer import Identity, Trainer
+from runtime.trainer.trainer import Trainer
 
 RECONNECT_SECONDS = 0.1
 LOG = logging.getLogger("mlx-distributed")
@@ -61,10 +65,14 @@ async def _peer(ctx: Context[None], bench: Bench) -> None:
     )
     try:
         bench.peer = peer
+        if bench.equipment.replica.stage is not None:
+            bench.port = PointToPoint.open(f"{host}:0", RunId(contact.run_id), bench.rank)
         ctx.ready()
         await ctx.stopping.wait()
     finally:
         with trio.CancelScope(shield=True):
+            if bench.port is not None:
+                await trio.to_thread.run_sync(bench.port.close)
             await trio.to_thread.run_sync(peer.close)
 
 
@@ -89,8 +97,12 @@ async def _trainer(ctx: Context[None], bench: Bench) -> None:
     engine = DeviceEngine(bench.device, equipment.replica, equipment.held_out, bench.run_folder, bench.rank, bench.emit)
     bench.engine = engine
     deterministic = equipment.config.run.deterministic
-    exchange = PeerExchange(bench.peer, equipment.elements, equipment.shards, deterministic=deterministic)
-    parts = Parts(engine, bench.feeder, exchange, WriterDesk(bench), bench.pulse)
+    neighbours = _neighbours(bench)
+    exchange = PeerExchange(
+        bench.peer, equipment.elements, equipment.shards, deterministic=deterministic, neighbours=neighbours
+    )
+    stages = equipment.config.parallel.pipeline
+    parts = Parts(engine, bench.feeder, exchange, WriterDesk(bench), bench.pulse, stages)
     contact = await bench.contact()
     bench.trainer = Trainer(_identity(bench, contact), parts)
     ctx.ready()
@@ -99,6 +111,15 @@ async def _trainer(ctx: Context[None], bench: Bench) -> None:
         async with GrpcNetwork.open(token=contact.token) as network:
             await _sessions(bench, bench.trainer, network)
         nursery.cancel_scope.cancel()
+
+
+def _neighbours(bench: Bench) -> Neighbours | None:
+    """The other stages of this worker's pipeline, known to its stage from now on; None where there is none."""
+    stage = bench.equipment.replica.stage
+    if stage is None or bench.port is None:
+        return None
+    stage.neighbours = Neighbours(bench.port, bench.rank, Grid(stage.stages))
+    return stage.neighbours
 
 
 async def _sessions(bench: Bench, trainer: Trainer, network: GrpcNetwork) -> None:
@@ -153,5 +174,6 @@ def _identity(bench: Bench, contact: Contact) -> Identity:
         device=equipment.device,
         pid=os.getpid(),
         parameters=equipment.replica.elements,
-        trained_parameters=equipment.elements,
+        trained_parameters=equipment.replica.trained_elements,
+        stage_address="" if bench.port is None else bench.port.address,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runtime.app.bench import Bench
 from runtime.checkpoint.manifest import Provenance
 from runtime.checkpoint.shares import Share, StateSizes, share_out, share_out_sliced
 from runtime.checkpoint.writer import SealCheckpoint, WriteCheckpoint
+from runtime.cluster.grid import Grid
 from runtime.cluster.messages import Order, Seal
 from runtime.cluster.slices import senders
+from runtime.ids import Rank
 from runtime.models.base import base_name
 from runtime.trainer.engine import Engine
 
@@ -26,6 +30,14 @@ def shares_of(sizes: StateSizes, order: Order) -> tuple[Share, ...]:
     return share_out_sliced(sizes.parameters, slices)
 
 
+def shares_of_stage(sizes: StateSizes, writers: Sequence[Rank], rank: Rank, grid: Grid) -> tuple[Share, ...]:
+    """A share for every writer, as the stage of `rank` knows them: its twins among them write it, and what the writers
+    of other stages write is left empty here."""
+    twins = grid.twins(rank, writers)
+    own = dict(zip(twins, share_out(sizes, len(twins)), strict=False))
+    return tuple(own.get(writer, Share()) for writer in writers)
+
+
 class WriterDesk:
     """Implements `engine.Writer`: a worker's share of the state into the writer's mailbox."""
 
@@ -37,7 +49,11 @@ class WriterDesk:
         bench, config, save = self._bench, self._bench.equipment.config, order.save
         assert save is not None
         await bench.tell_device()
-        shares = shares_of(engine.sizes(), order)
+        grid = Grid(config.parallel.pipeline)
+        if grid.stages == 1:
+            shares = shares_of(engine.sizes(), order)
+        else:
+            shares = shares_of_stage(engine.sizes(), save.writers, bench.rank, grid)
         index = save.writers.index(bench.rank)
         if index >= len(shares):
             return

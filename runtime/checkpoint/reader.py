@@ -93,8 +93,9 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
-def load(folder: Path) -> Snapshot:
-    """The whole state of a checkpoint as evaluated mlx arrays, verified while it is read.
+def load(folder: Path, needed: Callable[[str], bool] = lambda _: True) -> Snapshot:
+    """The whole state of a checkpoint as evaluated mlx arrays, verified while it is read; or what of it belongs to the
+    parameters that are `needed`, by their names.
 
     Call it on the thread that owns mlx. Raises like `verify`.
     """
@@ -103,8 +104,8 @@ def load(folder: Path) -> Snapshot:
         return Snapshot(
             step=manifest.step,
             cursor=manifest.cursor,
-            parameters=_load_role(folder, manifest, "parameters"),
-            optimizer=_load_role(folder, manifest, "optimizer"),
+            parameters=_load_role(folder, manifest, "parameters", needed),
+            optimizer=_load_role(folder, manifest, "optimizer", lambda name: needed(name.partition(".")[2])),
             counters=dict(manifest.counters),
         )
 
@@ -183,7 +184,7 @@ def _check_tensor(file: FileEntry, name: str, digest: str) -> TensorEntry:
     return entry
 
 
-def _load_role(folder: Path, manifest: Manifest, role: Role) -> dict[str, Array]:
+def _load_role(folder: Path, manifest: Manifest, role: Role, needed: Callable[[str], bool]) -> dict[str, Array]:
     """All tensors of one role. Whole ones are handed over at once; pieces wait until all of them have come."""
     arrays: dict[str, Array] = {}
     flat: dict[str, tuple[TensorEntry, npt.NDArray[np.generic]]] = {}
@@ -194,6 +195,8 @@ def _load_role(folder: Path, manifest: Manifest, role: Role) -> dict[str, Array]
         _check_size(path, file)
         for slot, digest, array in read_tensors(path, file.header_digest):
             entry = _check_tensor(file, slot.name, digest)
+            if not needed(slot.name):
+                continue
             if entry.piece is None:
                 arrays[slot.name] = to_mlx(array, slot.dtype)
                 continue

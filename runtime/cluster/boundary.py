@@ -15,7 +15,7 @@ from runtime.cluster.signals import Close, Phase
 from runtime.ids import Rank, Step
 
 _AT_REST = (Phase.EVALUATING, Phase.CLOSING, Phase.PAUSED)
-"""Phases in which nothing is summed, but slices are spread."""
+"""Phases in which nothing is summed, but slices are spread; and stages of a pipeline evaluate together."""
 
 
 def boundary(book: Book, now: float) -> Next | None:
@@ -94,7 +94,8 @@ def exchange_failed(book: Book, entry: Entry, message: ExchangeFailed, now: floa
     """A worker could not have the sum: wait for the news of who died."""
     if book.roster.slices:
         book.saves.never_whole(Step(message.step - 1), entry.rank)
-    may_exchange = book.phase is Phase.STEPPING or (book.roster.slices > 0 and book.phase in _AT_REST)
+    together = book.roster.slices > 0 or book.plan.stages > 1
+    may_exchange = book.phase is Phase.STEPPING or (together and book.phase in _AT_REST)
     if may_exchange and message.generation == book.roster.generation:
         book.quarrel.complain(entry.rank, message.peer)
         book.timers.keep("retry", now + book.quarrel.wait_seconds)

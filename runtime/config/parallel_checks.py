@@ -87,6 +87,14 @@ def a_stage_recomputes_layers(config: Config) -> Findings:
         yield Finding(at("train.grad_checkpoint"), fact, 'use "layer"')
 
 
+def a_stage_takes_one_sample_a_row(config: Config) -> Findings:
+    """What keeps the samples of a row apart stands where a layer of the whole model expects its cache."""
+    stages = config.parallel.pipeline
+    if config.data.batching == "pack" and stages > 1:
+        fact = f'"pack" puts several samples into a row, and parallel.pipeline = {stages} takes rows of one'
+        yield Finding(at("data.batching"), fact, 'use "bucket"')
+
+
 def a_pipeline_writes_no_answers(config: Config) -> Findings:
     """An answer goes token by token through the whole model, which no worker of a pipeline holds."""
     stages, generate = config.parallel.pipeline, config.evaluation.generate
@@ -132,6 +140,7 @@ RULES: tuple[Rule, ...] = (
     rule(stages_have_layers, "parallel.pipeline", "model.scratch.num_hidden_layers", "parallel.schedule"),
     rule(a_stage_keeps_its_state_whole, "parallel.shard_optimizer", "parallel.pipeline"),
     rule(a_stage_recomputes_layers, "train.grad_checkpoint", "parallel.pipeline"),
+    rule(a_stage_takes_one_sample_a_row, "data.batching", "parallel.pipeline"),
     rule(a_pipeline_writes_no_answers, "eval.generate.every", "checkpoint.metric", "parallel.pipeline"),
     rule(replicas_fit_the_workers, "parallel.replicas", "parallel.workers", "parallel.shard_optimizer"),
     rule(sliced_state_is_elementwise, "parallel.shard_optimizer", "optim.name"),

@@ -34,9 +34,6 @@ def _only(what: str, *values: Any) -> Unbuilt:
 
 
 UNBUILT: Mapping[str, Unbuilt] = {
-    "parallel.pipeline": _only("pipeline parallelism", 1),
-    "parallel.schedule": _only("choosing a pipeline schedule", "auto"),
-    "parallel.split": _only("splitting layers over stages", ()),
     "sync.backend": _only("this backend", "auto", "grpc"),
     "sync.wire_dtype": _only("sending gradients in 8 bit", "auto", "float32", "bfloat16"),
     "sync.compression": _only("compressing gradients", "none"),

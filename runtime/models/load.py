@@ -40,13 +40,14 @@ class Loaded:
     """Identity of the frozen base under an adapter; empty where everything is trained."""
 
 
-def load_model(model: ModelSettings, seed: int, dtype: str | None = None) -> Loaded:
+def load_model(model: ModelSettings, seed: int, dtype: str | None = None, *, settle: bool = True) -> Loaded:
     """Build or open the configured model on this thread's default device, with its adapter. Imports mlx and mlx_lm.
 
     `dtype` overrides `model.dtype`; `auto` means float32 on a CPU and bfloat16 elsewhere. Random weights depend on
-    `seed` alone. Raises ModelError for whatever is missing, unknown or broken.
+    `seed` alone. Without `settle` nothing is evaluated but a base under an adapter, whose hash is taken. Raises
+    ModelError for whatever is missing, unknown or broken.
     """
-    base = load_base(model, seed, dtype)
+    base = load_base(model, seed, dtype, settle=settle)
     if model.adapter.type == "full":
         if bits := bits_of(base.config):
             raise ModelError(
@@ -56,18 +57,20 @@ def load_model(model: ModelSettings, seed: int, dtype: str | None = None) -> Loa
         return base
     identity = base_hash(_parameters(base.model))
     attach(base.model, model.adapter, seed, resolve_dtype(dtype or model.dtype))
-    _settle(base.model)
+    if settle:
+        _settle(base.model)
     return replace(base, base_hash=identity)
 
 
-def load_base(model: ModelSettings, seed: int, dtype: str | None = None) -> Loaded:
+def load_base(model: ModelSettings, seed: int, dtype: str | None = None, *, settle: bool = True) -> Loaded:
     """The same without the adapter: in the configured dtype, quantised if so configured. Raises ModelError."""
     chosen = resolve_dtype(dtype or model.dtype)
     loaded = _open_folder(model, find_folder(model.path, model.revision)) if model.path else _build(model, seed)
     _cast(loaded.model, chosen)
     if model.quantize_bits:
         loaded = replace(loaded, config=quantize(loaded.model, loaded.config, model.quantize_bits))
-    _settle(loaded.model)
+    if settle:
+        _settle(loaded.model)
     return loaded
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import mlx.core as mx
@@ -38,12 +39,21 @@ _CARRIERS = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32}
 class Piece:
     """Layers `first` to `stop` - 1 of a model. Lives on the MLX thread."""
 
-    def __init__(self, model: Any, anatomy: Anatomy, first: int, stop: int, loss: Loss) -> None:
-        """Several pieces may share one model object; `loss` is used by the last one only."""
+    def __init__(
+        self,
+        model: Any,
+        anatomy: Anatomy,
+        first: int,
+        stop: int,
+        loss: Loss,
+        remembering: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Several pieces may share one model object; `loss` is used by the last one only. The model is called for a
+        backward pass inside `remembering()`, which says what of its layers is kept until then."""
         self.owned = anatomy.owned(first, stop)
         """Every parameter that the piece computes with, trained or not."""
         self.is_first, self.is_last = first == 0, stop == anatomy.count
-        self._model, self._anatomy, self._loss = model, anatomy, loss
+        self._model, self._anatomy, self._loss, self._remembering = model, anatomy, loss, remembering
         self._first, self._stop = first, stop
         self._received: mx.array | None = None
         self._kept: mx.array | None = None
@@ -68,25 +78,27 @@ class Piece:
         return carried.view(self._anatomy.dtype).reshape(self.boundary_shape(tokens_BT))
 
     def forward(
-        self, parameters: Mapping[str, mx.array], tokens_BT: mx.array, mask_BT: mx.array, given: mx.array | None
+        self,
+        parameters: Mapping[str, mx.array],
+        tokens_BT: mx.array,
+        mask_BT: mx.array,
+        given: mx.array | None,
+        weight: float = 1.0,
     ) -> Pass:
         """A micro-batch's way through the piece, lazily. `given` is the activation from the piece before.
 
         `parameters` holds at least `trained`; the model keeps none of them afterwards. The others are the model's own.
+        Gradients are those of `weight` times the sum of the rows' losses.
         """
         values = [parameters[name] for name in self.trained]
         primals = values if given is None else [*values, given]
-        cotangent = self._rows_cotangent(tokens_BT) if self.is_last else Cotangent(self._shaped(tokens_BT))
+        cotangent = self._rows_cotangent(tokens_BT, weight) if self.is_last else Cotangent(self._shaped(tokens_BT))
 
         def output(*primals: mx.array) -> mx.array:
-            self._put(primals[: len(values)])
-            self._received = None if given is None else primals[len(values)]
-            with self._hooks.installed():
-                logits_BSV = self._model(tokens_BT[:, :-1])
-            if self.is_last:
-                return self._loss(logits_BSV, tokens_BT, mask_BT)
-            assert self._kept is not None
-            return self._kept
+            received = None if given is None else primals[len(values)]
+            with self._remembering():
+                made = self._called(primals[: len(values)], tokens_BT, received)
+            return self._loss(made, tokens_BT, mask_BT) if self.is_last else made
 
         before = dict(tree_flatten(self._model.trainable_parameters()))
         try:
@@ -100,16 +112,39 @@ class Piece:
         into_input = None if given is None else gradients[-1]
         return Pass(made, dict(zip(self.trained, gradients, strict=False)), into_input, cotangent)
 
+    def through(self, parameters: Mapping[str, mx.array], tokens_BT: mx.array, given: mx.array | None) -> mx.array:
+        """The same way with no way back, lazily and in evaluation mode: the activation for the next piece; in the last
+        one the logits [B, S, V]."""
+        before = dict(tree_flatten(self._model.trainable_parameters()))
+        self._model.eval()
+        try:
+            return self._called([parameters[name] for name in self.trained], tokens_BT, given)
+        finally:
+            self._model.train()
+            self._received = self._kept = None
+            self._put([before[name] for name in self.trained])
+
+    def _called(self, values: Any, tokens_BT: mx.array, received: mx.array | None) -> mx.array:
+        """What the piece makes of what it received."""
+        self._put(values)
+        self._received = received
+        with self._hooks.installed():
+            logits_BSV: mx.array = self._model(tokens_BT[:, :-1])
+        if self.is_last:
+            return logits_BSV
+        assert self._kept is not None
+        return self._kept
+
     def _put(self, values: Any) -> None:
         self._model.update(tree_unflatten(list(zip(self.trained, values, strict=True))))
 
     def _shaped(self, tokens_BT: mx.array) -> tuple[tuple[int, ...], mx.Dtype]:
         return self.boundary_shape(tokens_BT), self._anatomy.dtype
 
-    def _rows_cotangent(self, tokens_BT: mx.array) -> Cotangent:
-        """Every row's loss counts once."""
+    def _rows_cotangent(self, tokens_BT: mx.array, weight: float) -> Cotangent:
+        """Every row's loss counts alike."""
         made = Cotangent(((tokens_BT.shape[0],), mx.float32))
-        made.fill(np.ones(tokens_BT.shape[0], np.float32).view(np.uint8))
+        made.fill(np.full(tokens_BT.shape[0], weight, np.float32).view(np.uint8))
         return made
 
     def _around(

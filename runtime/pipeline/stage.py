@@ -10,8 +10,8 @@ every schedule; so the sums do not depend on the schedule.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import mlx.core as mx
 
@@ -58,6 +58,15 @@ class Sink(Protocol):
         ...
 
 
+Prepare: TypeAlias = Callable[[int], float]
+"""Called with a micro-batch before each of its forward passes; returns what a row's loss counts in its gradients."""
+
+
+def once(_: int) -> float:
+    """Nothing is to be prepared, and every loss counts once."""
+    return 1.0
+
+
 class Stage:
     """The pieces of one device. Reusable for any number of steps and schedules."""
 
@@ -77,13 +86,14 @@ class Stage:
         parameters: Mapping[str, mx.array],
         link: Link,
         sink: Sink,
+        prepare: Prepare = once,
     ) -> None:
         """Execute `actions` on `micros`: every stage is given all of them, for tokens cost next to nothing.
 
         `parameters` are the trained ones of the pieces, by name, evaluated. What the link raises comes out, and then
         nothing is left over.
         """
-        step = StageStep(self.pieces, micros, parameters, link, sink)
+        step = StageStep(self.pieces, micros, parameters, link, sink, prepare)
         for action in actions:
             step.do(action)
 
@@ -98,8 +108,10 @@ class StageStep:
         parameters: Mapping[str, mx.array],
         link: Link,
         sink: Sink,
+        prepare: Prepare = once,
     ) -> None:
         self._pieces, self._parameters, self._link, self._sink = pieces, parameters, link, sink
+        self._prepare = prepare
         self._micros = [(mx.array(micro.tokens_BT), mx.array(micro.mask_BT)) for micro in micros]
         self._passes: dict[tuple[int, int], Pass] = {}
         self._inbox: Bytes | None = None
@@ -127,7 +139,8 @@ class StageStep:
         piece = self._pieces[action.chunk]
         tokens_BT, mask_BT = self._micros[action.micro_batch]
         given = None if piece.is_first else piece.received(self._taken(), tokens_BT)
-        made = piece.forward(self._parameters, tokens_BT, mask_BT, given)
+        weight = self._prepare(action.micro_batch)
+        made = piece.forward(self._parameters, tokens_BT, mask_BT, given, weight)
         mx.eval(made.output)
         self._passes[action.micro_batch, action.chunk] = made
         if piece.is_last:

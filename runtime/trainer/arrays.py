@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import mlx.core as mx
 
@@ -28,6 +28,16 @@ def fitting(snapshot: Snapshot, shapes: Mapping[str, tuple[int, ...]]) -> Tree:
     if wrong:
         raise ModelError(f"the state of step {snapshot.step} belongs to another model: {wrong[0]} does not fit")
     return given
+
+
+def state_of(snapshot: Snapshot, names: Container[str]) -> Tree:
+    """What a snapshot's optimizer remembers of these parameters."""
+    return {name: on_device(value) for name, value in snapshot.optimizer.items() if name.partition(".")[2] in names}
+
+
+def sizes_of(arrays: Mapping[str, mx.array]) -> dict[str, int]:
+    """Bytes of each."""
+    return {name: value.nbytes for name, value in arrays.items()}
 
 
 def readable(arrays: Mapping[str, Array]) -> Tree:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
+import outcome
 import trio
 
 from runtime.checkpoint.hashing import parameter_hash
@@ -20,7 +22,11 @@ from runtime.trainer.engine import Local, Measured
 from runtime.trainer.evaluate import HeldOut
 from runtime.trainer.exchange import on_device
 from runtime.trainer.fitting import Fitting
+from runtime.trainer.neighbours import Place
 from runtime.trainer.replica import Replica
+from runtime.trainer.stage_step import add_through_stages, judge_of
+
+T = TypeVar("T")
 
 
 class DeviceEngine:
@@ -85,9 +91,12 @@ class DeviceEngine:
         path = self._run_folder / order.path
         if order.path:
             check_base_hash(path, replica.base_hash)
-        size_bytes = replica.adopt(load(path), order.slices) if order.path else replica.begin(order.slices)
+        size_bytes = replica.adopt(load(path, self._needs), order.slices) if order.path else replica.begin(order.slices)
         replica.go_on(order.cursor, order.counters)
         return size_bytes
+
+    def _needs(self, name: str) -> bool:
+        return self._replica.stage is None or name in self._replica.stage.owned
 
     async def adopt(self, snapshot: Snapshot) -> None:
         """See Engine."""
@@ -106,8 +115,13 @@ class DeviceEngine:
         return await self._thread.run(self._replica.complete, order, self._rank, vector)
 
     async def add_gradients(self, local: Local, batch: Batch) -> None:
-        """See Engine. Raises WorkerUnfit when the device has not enough memory for a single row."""
-        await self._fitting.add_gradients(local, batch)
+        """See Engine. Raises WorkerUnfit when the device has not enough memory for a single row.
+
+        The stages of a pipeline work on the same micro-batches: what is too large for one of them ends its process."""
+        if self._replica.stage is None:
+            await self._fitting.add_gradients(local, batch)
+        else:
+            await self._together(local.generation, add_through_stages, self._replica, local, batch)
 
     async def begin_next(self, local: Local, batch: Batch) -> Local | None:
         """See Engine."""
@@ -119,7 +133,7 @@ class DeviceEngine:
 
     async def measure(self, local: Local, summed: Array | None, portion: Portion | None = None) -> Measured:
         """See Engine."""
-        return await self._thread.run(self._replica.measure, local, summed, portion)
+        return await self._together(local.generation, self._replica.measure, local, summed, portion)
 
     async def own_square_sum(self, local: Local) -> float:
         """See Engine."""
@@ -161,11 +175,39 @@ class DeviceEngine:
 
     async def evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
         """See Engine."""
-        return await self._thread.run(self._evaluate, work, rank, generation)
+        return await self._together(generation, self._evaluate, work, rank, generation)
 
     def _evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
-        index, count = work.workers.index(rank), len(work.workers)
-        sums = self._held_out.judge(self._replica, index, count, work.max_batches)
+        index, count, stage = work.workers.index(rank), len(work.workers), self._replica.stage
+        judged = judge_of(self._replica, Place(generation, Step(self.holds)))
+        sums = self._held_out.judge(judged, index, count, work.max_batches)
+        if stage is not None:
+            tokens = sums.tokens if stage.is_last else 0
+            return Evaluated(generation, Step(self.holds), sums.loss_sum, tokens, sums.correct, ())
         answers = self._held_out.answer(self._replica, index, count, work.answers)
         counted = self._held_out.count(answers)
         return Evaluated(generation, Step(self.holds), sums.loss_sum, sums.tokens, sums.correct, answers, counted)
+
+    async def _together(self, generation: Generation, function: Callable[..., T], *arguments: Any) -> T:
+        """Run on the device what may wait there for the other stages of a pipeline. Cancelled, it ends early.
+
+        Raises Aborted when it was, and RankLost when a stage is gone."""
+        stage = self._replica.stage
+        if stage is None:
+            return await self._thread.run(function, *arguments)
+        running = True
+
+        async def end_early() -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                if running:
+                    stage.abort(generation)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end_early)
+            ended = await outcome.acapture(self._thread.run, function, *arguments)
+            running = False
+            nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return ended.unwrap()  # out here, so that what it raises is in no exception group

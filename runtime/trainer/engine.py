@@ -28,6 +28,8 @@ class Local:
 
     step: Step
     tallies: dict[ShardId, ShardTally] = field(default_factory=dict)
+    generation: Generation = Generation(0)
+    """Of the order that it is computed for, where the stages of a pipeline compute it together."""
     gradients: Any = None
     """The engine's own form of the summed gradients of these shards."""
     alone: bool = False
@@ -249,3 +251,5 @@ class Parts:
     exchange: Exchange
     writer: Writer
     pulse: Pulse
+    stages: int = 1
+    """> 1: a step is computed together with the other stages of a pipeline, by all of them or by none."""

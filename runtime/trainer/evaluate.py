@@ -18,14 +18,22 @@ from runtime.errors import DataError
 from runtime.metrics.scoring import INSTRUCTION_FOLLOWING, Reference, count
 from runtime.metrics.sums import Sums as Counted
 from runtime.models.generate import generate
-from runtime.trainer.gradients import GradientFunctions, Tree
+from runtime.trainer.gradients import Tree
+
+
+class Judging(Protocol):
+    """Losses without gradients; `GradientFunctions` are such."""
+
+    def judge(self, parameters: Tree, tokens: Any, mask: Any) -> tuple[mx.array, mx.array]:
+        """(row losses [B], correct first choices [B])."""
+        ...
 
 
 class Judged(Protocol):
     """A model as an evaluation needs it; a `Replica` is one."""
 
     @property
-    def functions(self) -> GradientFunctions:
+    def functions(self) -> Judging:
         """Its loss."""
         ...
 
@@ -33,6 +41,10 @@ class Judged(Protocol):
     def trained(self) -> Tree:
         """The parameters that the loss is a function of."""
         ...
+
+
+class Answering(Judged, Protocol):
+    """One that also holds the whole model."""
 
     def model_in_use(self) -> AbstractContextManager[Any]:
         """The model itself, for generation."""
@@ -75,7 +87,7 @@ class HeldOut:
             tokens += int(micro.mask_BT[:, 1:].sum())
         return Sums(math.fsum(losses), tokens, correct)
 
-    def answer(self, replica: Judged, share: int, shares: int, answers: int) -> tuple[Answer, ...]:
+    def answer(self, replica: Answering, share: int, shares: int, answers: int) -> tuple[Answer, ...]:
         """This share's answers to `answers` prompts spread evenly over the held-out ones."""
         prompts = self._datasets.prompts
         count = min(answers, len(prompts))

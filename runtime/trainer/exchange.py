@@ -15,6 +15,7 @@ from runtime.collectives import Parcel, Peer, Plan, Share, Spread, cover, fetch_
 from runtime.flow import Array, Node, Snapshot, StepOrder
 from runtime.ids import Generation, Rank, Step
 from runtime.optim.sharding import span
+from runtime.trainer.neighbours import Neighbours
 from runtime.trainer.slices import parcels_of
 
 _SEPARATOR = "|"
@@ -23,9 +24,17 @@ _SEPARATOR = "|"
 class PeerExchange:
     """Implements `engine.Exchange` over one `Peer`."""
 
-    def __init__(self, peer: Peer, elements: int, logical_shards: int, *, deterministic: bool) -> None:
-        """`elements` is the length of the flat gradient."""
-        self._peer, self._elements = peer, elements
+    def __init__(
+        self,
+        peer: Peer,
+        elements: int,
+        logical_shards: int,
+        *,
+        deterministic: bool,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        """`elements` is the length of the flat gradient; `neighbours` are the other stages of a pipeline."""
+        self._peer, self._elements, self._neighbours = peer, elements, neighbours
         self._logical_shards, self._deterministic = logical_shards, deterministic
         self._members: tuple[Generation, tuple[Member, ...]] | None = None
         self._offered: set[Step] = set()
@@ -37,6 +46,9 @@ class PeerExchange:
             return  # every order says it, and it changes only when somebody comes or goes
         addresses = {member.rank: member.peer_address for member in members}
         await trio.to_thread.run_sync(self._peer.set_members, generation, addresses)
+        if self._neighbours is not None:
+            stages = {member.rank: member.stage_address for member in members}
+            await trio.to_thread.run_sync(self._neighbours.set_members, generation, stages)
         self._members = generation, tuple(members)
 
     def portion(self, order: Order) -> Portion | None:

@@ -35,6 +35,12 @@ def row_losses(logits_BSV: mx.array, tokens_BT: mx.array, mask_BT: mx.array) -> 
     return (token_losses(logits_BSV, tokens_BT[:, 1:]) * mask_BT[:, 1:]).sum(axis=-1)
 
 
+def judged(logits_BSV: mx.array, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
+    """(row losses [B], correct first choices [B]), lazily."""
+    right_BS = (mx.argmax(logits_BSV, axis=-1) == tokens_BT[:, 1:]) * mask_BT[:, 1:]
+    return row_losses(logits_BSV, tokens_BT, mask_BT), right_BS.sum(axis=-1)
+
+
 def trainable(model: Any) -> Tree:
     """The parameters that training changes, by dotted name."""
     return dict(tree_flatten(model.trainable_parameters()))
@@ -53,6 +59,7 @@ class GradientFunctions:
         rows = place_dropout(model)
         self.drops = rows is not None
         """Whether `add` needs the numbers of the rows."""
+        self.rows = rows
 
         def loss(
             parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, factor: mx.array | None, marks: Tree
@@ -75,30 +82,29 @@ class GradientFunctions:
             parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None, marks: Tree
         ) -> tuple[mx.array, Tree]:
             self.traced += compiled  # the body of a compiled function runs when it is compiled, and then no more
-            factor = None if scale is None else scale / _power_of_two(tokens_BT.size)
-            (_, losses), found = both(_cast(parameters, compute), tokens_BT, mask_BT, factor, marks)
+            factor = None if scale is None else scale / power_of_two(tokens_BT.size)
+            (_, losses), found = both(cast(parameters, compute), tokens_BT, mask_BT, factor, marks)
             if factor is not None:
-                found = {name: value / factor for name, value in _cast(found, mx.float32).items()}
+                found = {name: value / factor for name, value in cast(found, mx.float32).items()}
             return losses, found
 
         def first(parameters: Tree, *batch: Any) -> tuple[mx.array, Tree]:
             losses, gradients = only(parameters, *batch)
-            return losses, _cast(gradients, mx.float32)
+            return losses, cast(gradients, mx.float32)
 
         def more(parameters: Tree, so_far: Tree, *batch: Any) -> tuple[mx.array, Tree]:
             losses, gradients = first(parameters, *batch)
             return losses, {name: so_far[name] + value for name, value in gradients.items()}
 
         def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
-            model.update(tree_unflatten(list(_cast(parameters, compute).items())))
+            model.update(tree_unflatten(list(cast(parameters, compute).items())))
             self.filled = True
             model.eval()  # without dropout
             try:
                 logits_BSV = model(tokens_BT[:, :-1])
             finally:
                 model.train()
-            right_BS = (mx.argmax(logits_BSV, axis=-1) == tokens_BT[:, 1:]) * mask_BT[:, 1:]
-            return row_losses(logits_BSV, tokens_BT, mask_BT), right_BS.sum(axis=-1)
+            return judged(logits_BSV, tokens_BT, mask_BT)
 
         wrap = mx.compile if compiled else _as_it_is
         self._only, self._first, self._more, self._judge = wrap(only), wrap(first), wrap(more), wrap(judge)
@@ -148,11 +154,12 @@ class GradientFunctions:
         return result
 
 
-def _cast(arrays: Tree, dtype: mx.Dtype | None) -> Tree:
+def cast(arrays: Tree, dtype: mx.Dtype | None) -> Tree:
+    """The arrays in another dtype, lazily; as they are without one."""
     return arrays if dtype is None else {name: value.astype(dtype) for name, value in arrays.items()}
 
 
-def _power_of_two(count: int) -> int:
+def power_of_two(count: int) -> int:
     """The smallest one that is not less than `count`."""
     return 1 << max(0, count - 1).bit_length()
 

@@ -30,13 +30,15 @@ from runtime.ids import Cursor, Rank, Step
 from runtime.models.quantized import parameter_count
 from runtime.optim.optimizer import refitted
 from runtime.trainer.ahead import Ahead, Begun, has_room
-from runtime.trainer.arrays import added, fitting, on_device, readable
+from runtime.trainer.arrays import added, fitting, readable, sizes_of, state_of
 from runtime.trainer.dropout import row_numbers
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
 from runtime.trainer.host_vectors import HostVectors
 from runtime.trainer.memory import is_out_of_memory, release
+from runtime.trainer.neighbours import Place
 from runtime.trainer.slices import Gradient, HostPieces, Slices
+from runtime.trainer.stage_part import StagePart
 from runtime.trainer.state import Prepared, State
 from runtime.trainer.tally import tallied
 from runtime.trainer.update import Update
@@ -68,19 +70,21 @@ class Replica:
     """train.grad_checkpoint."""
     memory_bytes: int = 0
     """Of the device; updates are begun before their verdicts as far as they fit in there (see `ahead`)."""
+    stage: StagePart | None = None
+    """In a pipeline: its state is that of this stage's parameters, and `update` is of these (see `stage_step`)."""
     state: State | None = None
     prepared: dict[Step, Prepared] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.functions = GradientFunctions(
-            self.model, compiled=self.compiled, compute=self.compute, recompute=self.recompute
-        )
+        how = self.recompute if self.stage is None else "none"  # its pieces do it
+        self.functions = GradientFunctions(self.model, compiled=self.compiled, compute=self.compute, recompute=how)
         self.settled_step = 0
         """The last step that met a new shape or compiled anything."""
-        initial = trainable(self.model)
-        everything = dict(tree_flatten(self.model.parameters()))
-        self.elements = parameter_count(self.model)
-        """Parameters of the whole model, trained or not."""
+        initial, everything = trainable(self.model), dict(tree_flatten(self.model.parameters()))
+        self.elements, self.trained_elements = parameter_count(self.model), sum(each.size for each in initial.values())
+        """Parameters of the whole model, and how many of them are trained."""
+        if self.stage is not None:
+            initial, everything = self.stage.own(initial), self.stage.own(everything)
         self.frozen = {name: value for name, value in everything.items() if name not in initial and not self.base_hash}
         """What is saved with every state although it never changes."""
         self.shapes = {name: tuple(value.shape) for name, value in initial.items()}
@@ -88,15 +92,15 @@ class Replica:
         self._initial: Tree | None = initial
         self.slices = Slices.of(initial, self.update, self.slice_count) if self.slice_count else None
         self.host = HostVectors(self.update.layout)
-        self._hollow = tree_unflatten([(name, mx.zeros(0, value.dtype)) for name, value in initial.items()])
+        hollow = [(name, mx.zeros(each.shape if self.stage else 0, each.dtype)) for name, each in initial.items()]
+        self._hollow = tree_unflatten(hollow)  # a stage's model is called with some of it in place, never evaluated
 
     # ---- state
 
     def begin(self, held: Sequence[int] = ()) -> int:
         """The initial state: step 0, fresh optimizer (of the slices `held`). Returns its size in bytes."""
         parameters = self._initial if self._initial is not None else self.rebuild()
-        slices = self.slices
-        optimizer = self.update.initial(parameters) if slices is None else slices.begin(parameters, held)
+        optimizer = self.update.initial(parameters) if self.slices is None else self.slices.begin(parameters, held)
         return self._adopt(Step(0), Cursor(0), {}, dict(parameters), optimizer)
 
     def assume(self, step: Step, cursor: Cursor, counters: Mapping[str, float]) -> None:
@@ -111,7 +115,7 @@ class Replica:
         It may have been stored in another dtype: nothing is lost but what a 16-bit parameter cannot hold.
         """
         given = fitting(snapshot, self.shapes)
-        optimizer = {name: on_device(value) for name, value in snapshot.optimizer.items()}
+        optimizer = state_of(snapshot, self.shapes)
         given, optimizer = refitted(given, optimizer, self._dtypes)
         if self.slices is not None:
             optimizer = self.slices.adopt(optimizer, held)
@@ -140,13 +144,11 @@ class Replica:
             self.slices.forget()
 
     def sizes(self) -> StateSizes:
-        """How large every tensor of the present state is."""
+        """How large every tensor of the present state is; of a stage, of those that it answers for."""
         state = self._now()
-        parameters = self.frozen | state.parameters
-        return StateSizes(
-            {name: value.nbytes for name, value in parameters.items()},
-            {name: value.nbytes for name, value in state.optimizer.items()} if self.slices is None else {},
-        )
+        optimizer = sizes_of(state.optimizer) if self.slices is None else {}
+        sizes = StateSizes(sizes_of(self.frozen | state.parameters), optimizer)
+        return sizes if self.stage is None else self.stage.answered(sizes)
 
     def snapshot(self, share: Share | None = None) -> Snapshot:
         """The present state, or a share of it, by reference (by copy where a host view would move the original, as
@@ -185,11 +187,9 @@ class Replica:
             raise RuntimeError("no state: restore or adopt one first")
         return self.state
 
-    # ---- a step
-
     def add_gradients(self, local: Local, batch: Batch) -> None:
         """Compute every shard of `batch` and add it to `local`; float32 sums over tokens."""
-        with self._noting_shapes(local.step):
+        with self.noting_shapes(local.step):
             if self.deterministic:
                 self._add_by_tree(local, batch)
             else:
@@ -205,7 +205,8 @@ class Replica:
             self.model.update(self._hollow)
 
     @contextmanager
-    def _noting_shapes(self, step: Step) -> Iterator[None]:
+    def noting_shapes(self, step: Step) -> Iterator[None]:
+        """Whether a new shape was met in here, or something compiled, is remembered."""
         met = len(self.functions.shapes), self.functions.traced
         yield
         if met != (len(self.functions.shapes), self.functions.traced):
@@ -220,7 +221,7 @@ class Replica:
             local.gradients, local.begun = local.begun.gradients, None
             return
         local.begun = None
-        for micro, rows in self._numbered(local, batch):
+        for micro, rows in self.numbered(local, batch):
             losses_B, total = self._added(total, micro, rows, whole=whole)
             losses.append(losses_B)
             mx.async_eval(losses_B, total)
@@ -248,8 +249,8 @@ class Replica:
         if not has_room(more_bytes, int(mx.get_peak_memory()), self.memory_bytes):
             return None
         following = Local(Step(local.step + 1))
-        with self._noting_shapes(following.step):
-            ((micro, rows),) = self._numbered(following, batch)
+        with self.noting_shapes(following.step):
+            ((micro, rows),) = self.numbered(following, batch)
             losses_B, gradients = self._added(None, micro, rows, whole=True, parameters=ahead.parameters)
         mx.async_eval(losses_B, gradients)
         following.begun = Begun(ahead.parameters, batch, losses_B, gradients)
@@ -286,7 +287,7 @@ class Replica:
         """Shards from left to right, what was already there between them; at most log2(V) + 1 sums live at once."""
         done: dict[Node, Tree] = dict(local.gradients or {})
         micros: dict[Node, list[tuple[Micro, Array]]] = {(shard, 1): [] for shard in batch.shards}
-        for micro, rows in self._numbered(local, batch):
+        for micro, rows in self.numbered(local, batch):
             micros[micro.shards[0], 1].append((micro, rows))
         tree: TreeSum[Tree] = TreeSum(self.logical_shards, added)
         losses: list[mx.array] = []
@@ -302,7 +303,7 @@ class Replica:
         self._finish(local, batch, [micro for node in sorted(micros) for micro, _ in micros[node]], losses, tree.parts)
         local.gradients = tree.parts
 
-    def _numbered(self, local: Local, batch: Batch) -> list[tuple[Micro, Array]]:
+    def numbered(self, local: Local, batch: Batch) -> list[tuple[Micro, Array]]:
         """The micro-batches, each with the numbers of its rows where there is dropout."""
         if not self.functions.drops:
             return [(micro, None) for micro in batch.micros]
@@ -332,8 +333,10 @@ class Replica:
             value = self.slices.square_sum(gradient)
         else:
             (whole,) = found.values() if self.deterministic and summed is None else (found,)
-            gradient = whole if summed is None else mx.array(summed)
-            square = self.update.square_sum(gradient) if local.square_sum is None else local.square_sum
+            gradient = counted = whole if summed is None else mx.array(summed)
+            if self.stage is not None:
+                gradient, counted = self.stage.joined(Place(local.generation, local.step), self.update.tree(gradient))
+            square = self.update.square_sum(counted) if local.square_sum is None else local.square_sum
             mx.eval(square, gradient)
             value = float(square.item())
         self.prepared[local.step] = Prepared(gradient, value, local)
@@ -341,11 +344,9 @@ class Replica:
 
     def own_square_sum(self, local: Local) -> float:
         """Sum of squares of `local`'s own part of the gradient."""
-        found: Any = local.gradients
-        if not found:
-            return 0.0
+        found: Any = local.gradients or {}
         trees: list[Tree] = list(found.values()) if self.deterministic else [found]
-        return float(self.update.square_sum(functools.reduce(added, trees)).item())
+        return float(self.update.square_sum(functools.reduce(added, trees)).item()) if found else 0.0
 
     def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """Close the prepared step. It returns when the device has its orders, not when they are done."""

@@ -31,7 +31,7 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts, por
     if missing.owners:
         pulse.enter(order.step, "feed")
         batch = await feeder.take(missing, rank)
-        local.feed_seconds += pulse.enter(order.step, "compute")
+        local.feed_seconds += pulse.enter(order.step, "compute" if parts.stages == 1 else "pipeline")
         await engine.add_gradients(local, batch)
         local.compute_seconds += pulse.seconds_in_phase
     pulse.enter(order.step, "exchange")
@@ -66,7 +66,7 @@ async def begin_next(order: StepOrder, rank: Rank, local: Local, parts: Parts) -
 
     None where there is nothing to begin with. Whoever gets another order than the foreseen one passes it by.
     """
-    if order.receivers != (rank,):
+    if order.receivers != (rank,) or parts.stages > 1:
         return None
     step, cursor = Step(order.step + 1), Cursor(order.cursor + order.samples)
     batch = parts.feeder.ready(replace(order, step=step, cursor=cursor), rank)

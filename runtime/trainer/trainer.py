@@ -36,8 +36,9 @@ from runtime.cluster.signals import GENERATION
 from runtime.cluster.slices import Portion, held_by
 from runtime.errors import Aborted, PeerLost, StaleGeneration
 from runtime.flow import Snapshot
-from runtime.ids import Cursor, Generation, Incarnation, Rank, Step
+from runtime.ids import Cursor, Generation, Rank, Step
 from runtime.trainer.engine import Local, Parts
+from runtime.trainer.identity import Identity
 from runtime.trainer.session_tasks import SessionTasks
 from runtime.trainer.slices import parcels_of
 from runtime.trainer.step import begin_next, run_step
@@ -47,23 +48,6 @@ OUTBOX = 16
 HEAL_RETRY_SECONDS = 0.1
 HEAL_SECONDS = 120.0
 """How long a newcomer asks for a state that nobody has ready, before it joins anew."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who this worker is; what every Join says of it."""
-
-    run: str
-    rank: Rank
-    incarnation: Incarnation
-    peer_address: str
-    samples_in_epoch: int
-    data_fingerprint: str
-    host: str
-    device: str
-    pid: int
-    parameters: int = 0
-    trained_parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +107,7 @@ class Trainer:
             parameters=who.parameters,
             trained_parameters=who.trained_parameters,
             slices=engine.slices,
+            stage_address=who.stage_address,
         )
 
     def report(self, done: CheckpointDone | ShardWritten) -> None:
@@ -235,8 +220,7 @@ class Trainer:
                     await self._step(work, self.parts.exchange.portion(order), session)
                 case EvaluateWork() as work if rank in work.workers:
                     self._next = None
-                    self.parts.pulse.enter(order.state, "evaluate")
-                    await session.say(await engine.evaluate(work, rank, order.generation))
+                    await self._evaluate(order, work, session)
                 case _:
                     self._local = self._next = None
                     self.parts.pulse.enter(order.state, "idle")
@@ -298,11 +282,13 @@ class Trainer:
                 await session.say(Holding(Step(engine.holds), *self._healing()))
             self._healed = None if votes else self._healed
         begun, self._next = self._next, None
-        if self._local is None or self._local.step != order.step or self._local.tallies.keys() - order.shards_of(rank):
+        kept = self._local if self.parts.stages == 1 else None  # a stage computes when all stages of its pipeline do
+        if kept is None or kept.step != order.step or kept.tallies.keys() - order.shards_of(rank):
             # a sum that holds a shard of somebody else's cannot be taken apart
-            self._local = begun if begun is not None and begun.step == order.step else Local(order.step)
-            self._local.apply_seconds = self._apply_seconds
-        self._local.learning_rate, self._local.update = work.learning_rate, work.update
+            kept = begun if begun is not None and begun.step == order.step else Local(order.step)
+            kept.generation, kept.apply_seconds = order.generation, self._apply_seconds
+        kept.learning_rate, kept.update = work.learning_rate, work.update
+        self._local = kept
         engine.discard(order.step)
         self._summed_in[order.step] = order.generation
         try:
@@ -318,6 +304,18 @@ class Trainer:
         if votes:
             self._next = await begin_next(order, rank, self._local, self.parts)  # the device first: it must not wait
             await session.say(vote)
+
+    async def _evaluate(self, order: Order, work: EvaluateWork, session: Session) -> None:
+        self.parts.pulse.enter(order.state, "evaluate")
+        try:
+            found = await self.parts.engine.evaluate(work, self.identity.rank, order.generation)
+        except Aborted:
+            return
+        except PeerLost as lost:  # of another stage of the pipeline
+            peer = getattr(lost, "rank", -1)
+            await session.say(ExchangeFailed(order.generation, Step(order.state + 1), peer, str(lost)))
+            return
+        await session.say(found)
 
     # ---- the state
 

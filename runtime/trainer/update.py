@@ -77,16 +77,17 @@ class Update:
         result: tuple[Tree, Tree] = self._apply_pieces(pieces, state, gradients, square, *_arrays(numbers))
         return result
 
-    def _tree(self, gradient: Tree | mx.array) -> Tree:
+    def tree(self, gradient: Tree | mx.array) -> Tree:
+        """The gradient by name, lazily."""
         return self.layout.unflatten(gradient) if isinstance(gradient, mx.array) else gradient
 
     def _square_sum_of(self, gradient: Tree | mx.array) -> mx.array:
-        return square_sum(self._tree(gradient))
+        return square_sum(self.tree(gradient))
 
     def _apply_to(
         self, parameters: Tree, state: Tree, gradient: Tree | mx.array, square: mx.array, *numbers: mx.array
     ) -> tuple[Tree, Tree]:
-        return self._apply_to_pieces(parameters, state, self._tree(gradient), square, *numbers)
+        return self._apply_to_pieces(parameters, state, self.tree(gradient), square, *numbers)
 
     def _apply_to_pieces(
         self,

@@ -70,7 +70,9 @@ class TimedPiece:
     def received(self, data: Bytes, _tokens_BT: mx.array) -> mx.array:
         return mx.array(data)
 
-    def forward(self, _parameters: Any, _tokens_BT: Any, _mask_BT: Any, _given: mx.array | None) -> TimedPass:
+    def forward(
+        self, _parameters: Any, _tokens_BT: Any, _mask_BT: Any, _given: mx.array | None, _weight: float
+    ) -> TimedPass:
         self.clock.work()
         return TimedPass(self.clock, self.is_first)
 

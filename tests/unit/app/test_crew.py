@@ -112,6 +112,10 @@ async def test_a_run_that_ends_or_has_not_begun_takes_no_wishes(tmp_path: Path, 
         idle = Crew(crew.root, Supervisor(SupervisorSpec((worker(0),))), crew.attendance, crew.worker, 4, 1)
         with pytest.raises(Refusal, match="not up yet"):
             await idle.remove("me")
+        staged = Crew(crew.root, crew.node, crew.attendance, crew.worker, 4, 1, stages=2)
+        for wish in (staged.add, staged.remove):
+            with pytest.raises(Refusal, match="a pipeline has as many as it began with"):
+                await wish("me")
 
 
 async def test_wishes_are_taken_one_after_the_other(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -12,11 +12,12 @@ import trio
 from runtime.actors.actor import Context
 from runtime.app.bench import Bench
 from runtime.app.equipment import Equipment, prepare
-from runtime.app.writer_desk import WriterDesk
+from runtime.app.writer_desk import WriterDesk, shares_of_stage
 from runtime.checkpoint.reader import load, verify
 from runtime.checkpoint.retention import Keeping
-from runtime.checkpoint.shares import LEAST_SHARE_BYTES
+from runtime.checkpoint.shares import LEAST_SHARE_BYTES, Share, StateSizes
 from runtime.checkpoint.writer import Saved, ShareSaved, checkpoint_writer
+from runtime.cluster.grid import Grid
 from runtime.cluster.messages import Member, Order, Rest, Restore, Save, Seal
 from runtime.config.load import load_config
 from runtime.events import CheckpointWritten
@@ -119,3 +120,12 @@ async def test_a_small_state_is_one_worker_s(tmp_path: Path) -> None:
             assert saved.attempt == "4-1"
             assert isinstance(saved.fact, CheckpointWritten)
             assert of_second == []
+
+
+def test_each_stage_is_written_by_its_twins_and_nothing_twice() -> None:
+    first = StateSizes({"embedding": LEAST_SHARE_BYTES, "layer 0": LEAST_SHARE_BYTES}, {})
+    last = StateSizes({"layer 1": 8}, {"m.layer 1": 8})
+    writers, grid = (Rank(0), Rank(1), Rank(2), Rank(3)), Grid(2)
+    shares = [shares_of_stage(last if rank % 2 else first, writers, rank, grid)[rank] for rank in writers]
+    assert shares == [Share({"embedding"}), Share({"layer 1"}, {"m.layer 1"}), Share({"layer 0"}), Share()]
+    assert {len(shares_of_stage(first, writers, rank, grid)) for rank in writers} == {4}

@@ -338,6 +338,13 @@ def test_a_stage_recomputes_single_layers_and_no_segments() -> None:
     assert passes(rule, train={"grad_checkpoint": "full"})
 
 
+def test_a_stage_takes_rows_of_one_sample() -> None:
+    rule = parallel_checks.a_stage_takes_one_sample_a_row
+    assert refused_at(rule, parallel={"pipeline": 2}, data={"batching": "pack"}) == "data.batching"
+    assert passes(rule, parallel={"pipeline": 2}, data={"batching": "bucket"})
+    assert passes(rule, data={"batching": "pack"})
+
+
 def test_a_pipeline_neither_writes_answers_nor_is_judged_by_them() -> None:
     rule = parallel_checks.a_pipeline_writes_no_answers
     pipeline = {"pipeline": 2}

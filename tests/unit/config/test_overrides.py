@@ -103,11 +103,11 @@ def test_what_is_no_assignment_is_refused_with_an_example(tmp_path: Path, overri
 
 def test_overrides_go_through_the_checks_of_the_file(tmp_path: Path) -> None:
     assert refusal(
-        tmp_path, "optim.learning_rat=1", "train.steps=-1", "optim.lr=abc", "parallel.pipeline=2", "tarin={steps=1}"
+        tmp_path, "optim.learning_rat=1", "train.steps=-1", "optim.lr=abc", "sync.every=4", "tarin={steps=1}"
     ).splitlines() == [
         "--set optim.learning_rat: unknown key; did you mean optim.lr?",
         '--set optim.lr: must be a number > 0 and <= 10, got "abc"',
-        "--set parallel.pipeline: pipeline parallelism (parallel.pipeline = 2) is not built yet in this version;"
+        "--set sync.every: synchronising every few steps (sync.every = 4) is not built yet in this version;"
         " leave it at 1",
         "--set tarin: unknown table; did you mean [train]?",
         "--set train.steps: must be an integer >= 0, got -1",
