@@ -34,6 +34,7 @@ def run_of(folder: Path, steps: int, workers: int, stages: int, *, deaths: Any =
             "source": [{"path": str(settings / "train.jsonl")}],
             "eval": {"eval_fraction": 0.1},
         },
+        "eval": {"generate": {"samples": 1, "max_tokens": 1}},
         "parallel": {"workers": workers, "pipeline": stages, "logical_shards": 4},
         "optim": {"lr": 1e-2, "schedule": "constant"},
         "checkpoint": {"every": every},
