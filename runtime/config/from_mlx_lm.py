@@ -189,6 +189,11 @@ def _length(lora: Raw, _: Surroundings, made: Imported) -> None:
     made.put("train.grad_checkpoint", "layer" if lora["grad_checkpoint"] else "none")
     made.put("train.log_every", _steps(lora, "steps_per_report"))
     made.put("checkpoint.every", _steps(lora, "save_every"))
+    made.note(
+        "batch_size",
+        "samples of like length share a batch here (data.window), which pads less, and makes steps of unequal numbers "
+        "of tokens; with data.window = 1 batches come as they are shuffled, as in mlx-lm",
+    )
     if accumulation > 1:
         made.note(
             "grad_accumulation_steps",

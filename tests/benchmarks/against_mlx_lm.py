@@ -1,15 +1,18 @@
 """By hand: one worker of the real command against `mlx_lm.lora`, on the same model, ragged data and BLAS.
 
-    python -P -m tests.benchmarks.against_mlx_lm [--rounds 3] [--kind lora|dora] [--rows 192]
+    python -P -m tests.benchmarks.against_mlx_lm [--rounds 3] [--kind lora|dora] [--rows 192] [--set KEY=VALUE]
 
 mlx-lm's own trainer runs in one process over its own datasets and batches; ours is `mlx-distributed run` on what
 `config import` makes of the same lora.yaml. Both see every sample once per epoch, so after the same three epochs they
 have trained on the same useful tokens (tokens that are a target; padding is none). They take turns, over some rounds.
 
-Useful tokens per second of the wall clock is the figure to hold (1.25): between the end of the first epoch, when nearly
-every shape of batch is compiled, and the end of the last, best of the rounds. Seconds of the processor stand beside it:
-all processes of ours, root and coordinator included, against their one; on a busy machine they are the figure that
-means something. Held-out loss: both adapters over the same base, by one plain loop, sample by sample.
+Useful tokens per second of the wall clock is the figure to hold (1.25): between the end of the first epoch, when
+nearly every shape of batch is compiled, and the end of the last, best of the rounds. Seconds of the processor stand
+beside it: all processes of ours, root and coordinator included, against their one; on a busy machine they are the
+figure that means something. Batches of like length (data.window) have unequal numbers of tokens, which few steps learn
+less from; `--set data.window=1 --set train.micro_batch_size=2 --set data.pad_multiple=16` takes them as they are
+shuffled, as mlx-lm does, and sorts within a step only. Held-out loss: both adapters over the same base, by one plain
+loop, sample by sample.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,12 +112,12 @@ def run_theirs(folder: Path) -> Speed:
     return Speed(tokens / wall, tokens / processor, tokens / sum(batch["computed"] for batch in batches[first:-1]))
 
 
-def run_ours(folder: Path, name: str, steps: int) -> Speed:
-    """`mlx-distributed run` with one worker; only the last step is written."""
+def run_ours(folder: Path, name: str, steps: int, further: Sequence[str] = ()) -> Speed:
+    """`mlx-distributed run` with one worker and `further` settings; only the last step is written."""
     from runtime.events import StepCommitted
     from runtime.ids import Step
 
-    settings = ("parallel.workers=1", "supervision.spare=0", "checkpoint.every=0", "eval.every=0")
+    settings = ("parallel.workers=1", "supervision.spare=0", "checkpoint.every=0", "eval.every=0", *further)
     words = [word for setting in settings for word in ("--set", setting)]
     with RunProcess(folder / "ours.toml", folder, name=name, arguments=words) as run:
 
@@ -212,7 +216,7 @@ def held_out_loss(folder: Path, adapter: Path | None) -> float:
     return total / count
 
 
-def compare(rounds: int, kind: str, rows: int) -> None:
+def compare(rounds: int, kind: str, rows: int, further: Sequence[str]) -> None:
     """Take turns, and say what came out."""
     os.environ.update(ONE_BLAS_THREAD)
     from runtime.models.blas import load_blas
@@ -229,7 +233,7 @@ def compare(rounds: int, kind: str, rows: int) -> None:
         for number in range(rounds):
             other.append(run_theirs(folder))
             print(f"  mlx-lm {other[-1]}", flush=True)
-            mine.append(run_ours(folder, f"round-{number}", rows // BATCH * EPOCHS))
+            mine.append(run_ours(folder, f"round-{number}", rows // BATCH * EPOCHS, further))
             print(f"  ours   {mine[-1]}", flush=True)
         for what in ("wall", "processor"):
             best_mine, best_other = (max(getattr(speed, what) for speed in speeds) for speeds in (mine, other))
@@ -248,12 +252,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kind", choices=("lora", "dora"), default="lora")
     parser.add_argument("--rows", type=int, default=192, help=f"training samples, a multiple of {BATCH}")
+    parser.add_argument("--set", dest="further", action="append", default=[], help="of ours: TABLE.KEY=VALUE")
     parser.add_argument("--theirs", action="store_true")
     given = parser.parse_args()
     if given.theirs:
         theirs()
     else:
-        compare(given.rounds, given.kind, given.rows)
+        compare(given.rounds, given.kind, given.rows, given.further)
 
 
 if __name__ == "__main__":
