@@ -66,10 +66,10 @@ class LineFile:
             self._file = -1
 
 
-def open_lines(path: Path, cache_dir: Path, say: Say = silent) -> LineFile:
+def open_lines(path: Path, cache_dir: Path, say: Say = silent, *, every_seconds: float = _SAY_SECONDS) -> LineFile:
     """`path` with its index: the one in `cache_dir`, or a new one that is left there.
 
-    `say` hears how far a long indexing is. Several processes may ask at once: one of them works. Raises DataError.
+    `say` hears `every_seconds` how far a long indexing is. Several processes may ask at once: one of them works. Raises DataError.
     """
     try:
         key = key_of(path)
@@ -78,7 +78,7 @@ def open_lines(path: Path, cache_dir: Path, say: Say = silent) -> LineFile:
             place.parent.mkdir(parents=True, exist_ok=True)
             with _alone(place.with_suffix(".lock")):
                 if not place.exists():
-                    _index(path, place, say)
+                    _index(path, place, say, every_seconds)
         return LineFile(path, np.memmap(place, np.dtype("<u8"), "r"), key)
     except OSError as error:
         raise DataError(f"{path} cannot be indexed: {error.strerror}: {error.filename or cache_dir}") from error
@@ -95,7 +95,7 @@ def key_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _index(path: Path, place: Path, say: Say) -> None:
+def _index(path: Path, place: Path, say: Say, every_seconds: float) -> None:
     """Write the starts of all lines of `path` to `place`, whole or not at all. Memory: one block."""
     partial, read, lines = place.with_suffix(".tmp"), 0, 0
     block = np.empty(_BLOCK_BYTES, np.uint8)
@@ -108,7 +108,7 @@ def _index(path: Path, place: Path, say: Say) -> None:
             lines += len(ends)
             last = int(ends[-1]) if len(ends) else last
             starts.write(ends.tobytes())
-            if time.monotonic() - said_at > _SAY_SECONDS:
+            if time.monotonic() - said_at > every_seconds:
                 said_at = time.monotonic()
                 say(f"indexing {path}: {read / max(size, 1):.0%}, {lines} lines")
         if last != read:  # the last line has no newline

@@ -91,9 +91,8 @@ def test_a_place_for_the_index_that_cannot_be_written_is_one_sentence(tmp_path: 
         open_lines(tmp_path / "missing", tmp_path)
 
 
-def test_a_long_indexing_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SAY_SECONDS", -1.0)
+def test_a_long_indexing_says_how_far_it_is(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"1\n2\n")
     said: list[str] = []
-    open_lines(tmp_path / "a.jsonl", tmp_path, said.append)
+    open_lines(tmp_path / "a.jsonl", tmp_path, said.append, every_seconds=-1.0)
     assert said == [f"indexing {tmp_path / 'a.jsonl'}: 100%, 2 lines"]

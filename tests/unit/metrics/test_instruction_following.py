@@ -155,4 +155,5 @@ sums = count(("instruction_following",), [("One. Two, e.g. this.", Reference("",
 assert scores([sums])["instruction_following"] == 1.0
 assert "nltk" not in sys.modules
 """
-    subprocess.run([sys.executable, "-P", "-c", program], check=True, timeout=120)
+    ended = subprocess.run([sys.executable, "-P", "-c", program], check=False, timeout=120, capture_output=True)
+    assert ended.returncode == 0, ended.stderr.decode()
