@@ -69,7 +69,8 @@ class LineFile:
 def open_lines(path: Path, cache_dir: Path, say: Say = silent, *, every_seconds: float = _SAY_SECONDS) -> LineFile:
     """`path` with its index: the one in `cache_dir`, or a new one that is left there.
 
-    `say` hears `every_seconds` how far a long indexing is. Several processes may ask at once: one of them works. Raises DataError.
+    `say` hears `every_seconds` how far a long indexing is. Several processes may ask at once: one of them works.
+    Raises DataError.
     """
     try:
         key = key_of(path)
