@@ -107,7 +107,7 @@ class StagedWorld(World):
             recompute=self.recompute,
         )  # fmt: skip
         let_go(model, part.owned)
-        part.neighbours = Neighbours(MemoryPort(rank, self._boxes, self._lock), rank, self.grid)  # type: ignore[arg-type]  # a fake
+        part.neighbours = Neighbours(MemoryPort(rank, self._boxes, self._lock), rank, self.grid)  # type: ignore[arg-type]  # a port in memory, of the same methods
         own = {name: value for name, value in trainable(model).items() if name in part.owned}
         update = Update(own, self.optim, self.max_grad_norm, compiled=self.compiled)
         flags = self.deterministic, self.compiled, self.compute, self.loss_scale, 11, self.base_hash
