@@ -18,11 +18,12 @@ from tests.unit.events.test_fold import WORKER, after
 
 
 def test_spares_are_known_until_they_get_a_rank_or_die() -> None:
-    state = after(SpareReady(11), SpareReady(12), SpareReady(13))
+    started = RunStarted("r", 1, Step(1), Step(2), 1, "c")
+    state = after(started, SpareReady(11), SpareReady(12), SpareReady(13))
     assert state.spares == {11, 12, 13}
     state = after(SpareLost(12, "killed by SIGKILL"), ActorReady(WORKER, Incarnation(2), 11), state=state)
     assert state.spares == {13}
-    assert after(RunStarted("r", 1, Step(1), Step(2), 1, "c"), state=state).spares == frozenset()
+    assert after(started, state=state).spares == frozenset()
 
 
 def test_a_worker_that_was_asked_to_leave_is_no_loss_and_no_alarm() -> None:
