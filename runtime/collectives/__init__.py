@@ -1,7 +1,7 @@
 """Sums that all ranks agree on: the data plane. `Peer` is the door; everything else is how it keeps its promises.
 
 Pure:   tree (the canonical summation tree), buckets (cuts), exchange, scatter, spread (who sends what), codec, frame
-Shell:  fold (one piece), reduction (one exchange), traffic (stale, due, early), lane (shm, grpc), state, peer
+Shell:  fold (one piece), reduction (one exchange), traffic (stale, due, early), lane (shm, grpc), port, state, peer
 """
 
 from __future__ import annotations

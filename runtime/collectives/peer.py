@@ -10,7 +10,6 @@ Threads: gRPC's, one per lane and direction, and the caller's. All of them end w
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -22,10 +21,8 @@ import trio
 from runtime.collectives.codec import Floats, WireDtype
 from runtime.collectives.exchange import Plan, Schedule
 from runtime.collectives.fold import Scratch
-from runtime.collectives.frame import Address, Hello, run_hash
-from runtime.collectives.lane import Lane, LaneSettings
-from runtime.collectives.lane_grpc import GrpcServer
-from runtime.collectives.lane_shm import ShmListener, Slots
+from runtime.collectives.frame import Address, run_hash
+from runtime.collectives.port import MESSAGE_BYTES, Port
 from runtime.collectives.reduction import AnySchedule, Reduction
 from runtime.collectives.scatter import ScatterSchedule, Share
 from runtime.collectives.spread import Spread, SpreadSchedule
@@ -34,11 +31,7 @@ from runtime.collectives.traffic import Stats, Traffic
 from runtime.flow import Node
 from runtime.ids import Generation, Rank, RunId, Step
 
-MESSAGE_BYTES = 1 << 20
-LANE_SLOTS = 6
 BUCKET_BYTES = 16 << 20
-LINGER_SECONDS = 1.0
-"""How long `close` lets a peer take what this rank sent last."""
 
 
 class Peer:
@@ -52,23 +45,15 @@ class Peer:
         self._wire = wire
         self._bucket_elements = max(bucket_bytes // 4, 1)
         self._piece_elements = max(message_bytes // 4, 1)
-        self._session = secrets.randbits(64)
+        session = secrets.randbits(64)
         self._traffic = Traffic(run_hash(run), rank)
-        self._store = StateStore(self._session)
+        self._store = StateStore(session)
         self._pool = Scratch(self._piece_elements)
-        self._settings = LaneSettings(Slots(LANE_SLOTS, message_bytes), shared_memory)
-        self._lock = threading.Lock()
-        self._members: dict[Rank, Address] = {}
-        self._lanes: dict[Rank, Lane] = {}
-        methods = {"Offer": self._offer, "Manifest": self._store.manifest, "Chunk": self._store.chunk}
-        self._server = GrpcServer(listen, self._traffic, self._session, methods)
-        try:
-            self._listener = ShmListener(self._traffic, self._session) if shared_memory else None
-        except OSError:
-            self._server.close()
-            raise
-        host = advertise or listen.rpartition(":")[0]
-        self.address = str(Address(f"{host}:{self._server.port}", self._session))
+        self._port = Port(
+            listen, self._traffic, session, {"Manifest": self._store.manifest, "Chunk": self._store.chunk},
+            advertise=advertise, shared_memory=shared_memory, message_bytes=message_bytes,
+        )  # fmt: skip
+        self.address = self._port.address
 
     @staticmethod
     def open(
@@ -99,12 +84,7 @@ class Peer:
         """
         addresses = {rank: Address.parse(text) for rank, text in members.items()}
         self._traffic.set_members(generation, {rank: address.session for rank, address in addresses.items()})
-        with self._lock:
-            self._members = addresses
-            gone = [lane for rank, lane in self._lanes.items() if addresses.get(rank) != lane.address]
-            self._lanes = {rank: lane for rank, lane in self._lanes.items() if addresses.get(rank) == lane.address}
-        for lane in gone:
-            lane.close()
+        self._port.set_members(addresses)
 
     def all_reduce(
         self, plan: Plan, parts: Mapping[Node, Floats], *, out: Floats, shares: Sequence[Share] = ()
@@ -129,12 +109,12 @@ class Peer:
     def _run(self, schedule: AnySchedule, parts: Mapping[Node, Floats], out: Floats) -> None:
         reduction = Reduction(
             schedule, rank=self.rank, run=self._traffic.run, parts=parts, out=out, wire=self._wire, pool=self._pool,
-            kick=self._kick,
+            kick=self._port.kick,
         )  # fmt: skip
         self._traffic.start(reduction)
         began = time.perf_counter()
         try:
-            self._open_lanes(reduction)
+            self._port.reach(reduction.peers)
             reduction.begin()
             reduction.wait()
         finally:
@@ -189,44 +169,19 @@ class Peer:
     @property
     def lanes(self) -> dict[Rank, str]:
         """What carries this rank's messages to each peer: `shared memory`, `grpc`, `opening` or `closed`."""
-        with self._lock:
-            return {rank: lane.kind for rank, lane in self._lanes.items()}
+        return self._port.kinds
 
     def close(self) -> None:
         """End everything: a running exchange raises Aborted; all threads are joined, all descriptors given back."""
         self._traffic.close()
-        with self._lock:
-            lanes, self._lanes = list(self._lanes.values()), {}
-        for lane in lanes:
-            lane.finish()
-        for lane in lanes:
-            lane.close(LINGER_SECONDS)
-        if self._listener is not None:
-            self._listener.close()
-        self._server.close()
+        self._port.finish()
+        self._port.close()
 
     async def _cancel_with_scope(self, key: tuple[int, int]) -> None:
         try:
             await trio.sleep_forever()
         finally:
             self._traffic.cancel(key)
-
-    def _open_lanes(self, reduction: Reduction) -> None:
-        """A lane to every peer of the exchange, also where nothing is sent: its end is how a death is noticed."""
-        with self._lock:
-            for peer in reduction.peers:
-                lane = self._lanes.get(peer)
-                if lane is None or not lane.alive:
-                    self._lanes[peer] = Lane(self._traffic, peer, self._members[peer], self._session, self._settings)
-
-    def _kick(self, peer: Rank) -> None:
-        lane = self._lanes.get(peer)
-        if lane is not None:
-            lane.kick()
-
-    def _offer(self, request: bytes) -> bytes:
-        Hello.unpack(request).check(self._traffic.run, self._session)
-        return b"" if self._listener is None else self._listener.path.encode()
 
     def _check(self, plan: Plan, parts: Mapping[Node, Floats], out: Floats) -> None:
         if self.rank not in plan.receivers:

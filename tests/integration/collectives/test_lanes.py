@@ -113,7 +113,7 @@ def test_a_header_that_points_outside_its_memory_ends_the_lane(slot: int, count:
 def test_a_peer_that_offers_a_path_of_another_host_is_reached_by_grpc() -> None:
     leaves = gradients(1_000)
     with group(2) as peers:
-        listener = peers.peers[1]._listener
+        listener = peers.peers[1]._port._listener
         assert listener is not None
         listener.path = "/nowhere/on/this/host"
         results = peers.all_reduce(peers.plan([0, 1] * 4), leaves)
@@ -164,7 +164,7 @@ def test_a_peer_that_accepts_and_never_answers_does_not_hold_up_a_new_membership
     with group(2) as peers, socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(f"\0mlxd-frozen-{SESSION}" if sys.platform == "linux" else tempfile.mktemp(prefix="mlxd-"))
         frozen.listen(1)
-        listener = peers.peers[1]._listener
+        listener = peers.peers[1]._port._listener
         assert listener is not None
         original, listener.path = listener.path, frozen.getsockname()
         if isinstance(listener.path, bytes):
@@ -188,12 +188,12 @@ def test_lanes_to_members_that_stay_are_kept_and_others_are_closed() -> None:
     leaves = gradients(1_000)
     with group(3) as peers:
         peers.all_reduce(peers.plan([0, 1, 2]), leaves[:3])
-        lanes = dict(peers.peers[0]._lanes)
+        lanes = peers.peers[0]._port.lanes
         peers.adopt([0, 1])
-        assert peers.peers[0]._lanes == {Rank(1): lanes[Rank(1)]}
+        assert peers.peers[0]._port.lanes == {Rank(1): lanes[Rank(1)]}
         assert not lanes[Rank(2)].alive
         peers.all_reduce(peers.plan([0, 1]), leaves[:2])
-        assert peers.peers[0]._lanes == {Rank(1): lanes[Rank(1)]}
+        assert peers.peers[0]._port.lanes == {Rank(1): lanes[Rank(1)]}
 
 
 @pytest.mark.parametrize("shared_memory", [True, False], ids=["shared memory", "grpc"])
@@ -201,13 +201,13 @@ def test_a_lane_that_broke_between_two_steps_is_opened_again(shared_memory: bool
     leaves = gradients(1_000)
     with group(2, shared_memory=shared_memory) as peers:
         first = peers.all_reduce(peers.plan([0, 1] * 4), leaves)
-        broken = peers.peers[0]._lanes[Rank(1)]
+        broken = peers.peers[0]._port.lanes[Rank(1)]
         broken.close()
         noticed = peers.peers[1]._traffic._incoming
         until(lambda: not any(noticed.values()), within_seconds=GUARD_SECONDS, what=lambda: "still open")
         assert not broken.alive
         again = peers.all_reduce(peers.plan([0, 1] * 4, step=2), leaves)
-        assert peers.peers[0]._lanes[Rank(1)] is not broken
+        assert peers.peers[0]._port.lanes[Rank(1)] is not broken
         np.testing.assert_array_equal(first[0], again[1])
 
 

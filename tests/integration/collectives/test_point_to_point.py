@@ -79,14 +79,14 @@ def test_a_new_generation_ends_what_waits_and_keeps_the_lanes() -> None:
     with two_ports() as (first, second), ThreadPoolExecutor(1) as pool:
         first.send(B, tag(0), BYTES, capacity=2, within_seconds=GUARD_SECONDS)
         second.receive(A, tag(0), within_seconds=GUARD_SECONDS)
-        lane = first._lanes[B]
+        lane = first._port.lanes[B]
         waiting = pool.submit(second.receive, A, tag(1), within_seconds=GUARD_SECONDS)
         adopt(2, first, second)
         with pytest.raises(Aborted):
             waiting.result(GUARD_SECONDS)
         first.send(B, tag(1, generation=2), BYTES, capacity=2, within_seconds=GUARD_SECONDS)
         assert second.receive(A, tag(1, generation=2), within_seconds=GUARD_SECONDS).size == BYTES.size
-        assert first._lanes[B] is lane
+        assert first._port.lanes[B] is lane
         first.set_members(Generation(3), {A: first.address})
         assert first.lanes == {}
 
