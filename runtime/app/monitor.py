@@ -12,7 +12,6 @@ import argparse
 import importlib.metadata
 import os
 import re
-import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -23,7 +22,7 @@ import trio
 from mlxd_wire import monitor_pb2 as pb
 
 from runtime.actors.child import Parent, Pipes, attached
-from runtime.app.exits import explained
+from runtime.app.exits import leave
 from runtime.app.log import start_log
 from runtime.app.socket_place import MONITOR_SOCKET, socket_place
 from runtime.app.watching.board import Board
@@ -243,4 +242,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(explained(main))
+    leave(main)
