@@ -176,7 +176,9 @@ def _training(state: RunState, event: _TrainingFact) -> RunState:
             cause = f"rolled back to step {event.to_step}: {event.reason}"
             state = raise_alarm(state, "rollback", place, cause)
             cursor = event.cursor if event.cursor >= 0 else None
-            return replace(state, training=fold_training.back_to(state.training, event.to_step, cursor))
+            training = fold_training.back_to(state.training, event.to_step, cursor)
+            stands = state.writing_step is not None and state.writing_step <= event.to_step
+            return replace(state, training=training, writing_step=state.writing_step if stands else None)
         case StepAborted():
             return replace(state, training=replace(state.training, aborted=state.training.aborted + 1))
         case ShardsMoved():

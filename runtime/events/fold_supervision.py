@@ -35,6 +35,7 @@ _WishFact: TypeAlias = WorkerAdded | WorkerRemoved | RestartRequested
 Fact: TypeAlias = _ActorFact | _WorkerFact | _SpareFact | _WishFact | SupervisorStarted
 
 ROOT = ActorPath("run")
+COORDINATOR = ActorPath("run/coordinator")
 _MOST_FAILURES = 32
 
 
@@ -106,6 +107,8 @@ def _actor(state: RunState, event: _ActorFact) -> RunState:
             if not event.expected:
                 row = replace(row, restarts=row.restarts + 1)
                 state = replace(state, restarts=state.restarts + 1)
+            if event.path == COORDINATOR:
+                state = replace(state, writing_step=None)  # nobody waits for what it had ordered
         case RestartPlanned():
             row = replace(row, status="waiting", restarts_left=event.restarts_left)
             state = _failed_once_more(state, event.path, event)

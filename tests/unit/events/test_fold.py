@@ -1,6 +1,8 @@
 from __future__ import annotations
+from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +286,15 @@ def test_checkpoints_on_disk_are_listed_and_failures_alarm_until_the_next_succes
     state = after(CheckpointRejected("checkpoints/step-20", "hash differs"), state=state)
     assert state.checkpoints == ()
     assert state.alarms["rejected checkpoints/step-20"].cause == "hash differs"
+
+
+def test_a_checkpoint_that_nobody_waits_for_any_more_is_not_being_written() -> None:
+    state = after(CheckpointStarted(Step(20)))
+    gone = ActorExited(ActorPath("run/coordinator"), Incarnation(1), "killed", "signal 9", -9)
+    assert after(gone, state=state).writing_step is None
+    assert after(replace(gone, path=ActorPath("run/node/worker-0")), state=state).writing_step == 20
+    assert after(RolledBack(Step(21), Step(20), "drift"), state=state).writing_step == 20
+    assert after(RolledBack(Step(21), Step(19), "drift"), state=state).writing_step is None
 
 
 def test_a_success_without_a_failure_mends_nothing() -> None:
