@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,12 @@ class Goodput:
     def samples_per_second(self) -> float:
         """0 where no time passed."""
         return self.samples / self.seconds if self.seconds > 0 else 0.0
+
+
+def relative_distance(value: float, reference: float) -> float:
+    """How far a loss is from another one, as a share of that; a run that has learnt everything ends at 0."""
+    apart = abs(value - reference)
+    return apart / reference if reference else apart and math.inf
 
 
 def goodput(journal: Sequence[Envelope], until_wall_seconds: float | None = None) -> Goodput:

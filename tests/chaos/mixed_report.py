@@ -10,7 +10,7 @@ from typing import Any
 from console.cli.commands.audit import audited, verdict
 from tests.chaos.aftermath import Aftermath, aftermaths, avoidable_rollbacks, uninvited
 from tests.chaos.census import Occupied
-from tests.chaos.goodput import Goodput, goodput
+from tests.chaos.goodput import Goodput, goodput, relative_distance
 from tests.chaos.ledger import Audit, audit, history, order_of
 from tests.chaos.ordeal import Ordeal
 from tests.chaos.recovery import Spread, repeated_steps, rolled_back_steps, spread
@@ -43,7 +43,7 @@ class MixedReport:
     @property
     def loss_differs_by(self) -> float | None:
         """Relative distance of the final losses."""
-        return None if self.quiet is None else abs(self.faulty.final_loss / self.quiet.final_loss - 1)
+        return None if self.quiet is None else relative_distance(self.faulty.final_loss, self.quiet.final_loss)
 
     @property
     def held(self) -> bool:

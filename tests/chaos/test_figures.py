@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from runtime.events import (
 )
 from runtime.ids import ActorPath, Cursor, Generation, Incarnation, Rank, Step
 from tests.chaos.census import Occupied, census, role_of
+from tests.chaos.goodput import relative_distance
 from tests.chaos.injector import Injected, middle_of
 from tests.chaos.ledger import Audit, audit, history
 from tests.chaos.recovery import recoveries, repeated_steps, rolled_back_steps, spread
@@ -323,3 +325,9 @@ def test_who_has_left_for_good_is_not_waited_for_until_somebody_is_added() -> No
     for event in (ready("run/node/worker-1", 4, 2), committed(2, 0, 1)):
         scene.take(Envelope(10, 0.0, ROOT, event))
     assert scene.whole
+
+
+def test_losses_are_compared_also_when_everything_is_learnt() -> None:
+    assert relative_distance(2.02, 2.0) == pytest.approx(0.01)
+    assert relative_distance(0.0, 0.0) == 0.0
+    assert relative_distance(1e-9, 0.0) == math.inf
