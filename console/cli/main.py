@@ -21,6 +21,7 @@ COMMANDS = {
     "config": "make, check or show a configuration",
     "data": "show what a configuration trains on: samples with the learnt part marked, and what is left out",
     "checkpoints": "list, verify, export or prune the checkpoints of a run",
+    "console": "look at a run and steer it, in this terminal",
     "status": "where a live run is: step, loss, workers",
     "plot": "the curves of a run in the terminal, or as a report: .html, .svg, .png",
     "alarms": "what is wrong with a run: cause, fix and the command that does it",

@@ -53,7 +53,7 @@ class RunFolder:
         view = view_of(
             self.state, self.state.wall_seconds, Gauges(), folder=str(self._folder), before=self.picture.view
         )
-        self.picture.replayed(cards_of(view), fresh, self._curves())
+        self.picture.replayed(cards_of(view), fresh, self._curves(), self.state.wall_seconds)
         return fresh
 
     def _curves(self) -> dict[str, HeardCurve]:

@@ -48,6 +48,8 @@ class Picture:
         """Grows with everything that changes what is drawn."""
         self.clock_offset_seconds = 0.0
         """The monitor's clock minus ours."""
+        self.told_seconds = 0.0
+        """Unix time of the newest fact of a journal."""
         self._cards: dict[Place, Any] = {}
         self._view: RunView | None = None
         self._heard_seconds: float | None = None
@@ -109,8 +111,15 @@ class Picture:
             self.changes += 1
         return fresh
 
-    def replayed(self, cards: dict[Place, Any], events: list[Envelope], curves: dict[str, HeardCurve]) -> None:
-        """Put in what a journal tells: all rows, the events since the last time, all curves."""
+    def replayed(
+        self,
+        cards: dict[Place, Any],
+        events: list[Envelope],
+        curves: dict[str, HeardCurve],
+        told_seconds: float = 0.0,
+    ) -> None:
+        """Put in what a journal tells: all rows, the events since the last time, all curves, the time of all that."""
+        self.told_seconds = told_seconds
         if cards != self._cards or events or curves != self.curves:
             self.changes += 1
         self._cards, self._view, self._is_replay, self.curves = cards, None, True, curves

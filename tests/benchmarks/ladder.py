@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from console.cli.progress.notable import line_of
+from console.state.notable import line_of
 from runtime.events import (
     DataSuspected,
     DeviceSuspected,

@@ -64,7 +64,7 @@ def looked_at(run_folder: Path) -> tuple[RunView, float]:
 
 def lines(card: AlarmCard, now_seconds: float) -> list[str]:
     """An alarm for a person: what, since when, where; then what to do. Nothing in it can steer a terminal."""
-    from console.cli.progress.figures import clean, duration
+    from console.state.figures import clean, duration
 
     where = f" on {card.host}" if card.host else ""
     again = f", {card.seen} times" if card.seen > 1 else ""

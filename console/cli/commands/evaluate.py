@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def lines(judgement: Judgement) -> list[str]:
     """The judgement for a person: one line for each number, then a few answers."""
-    from console.cli.progress.figures import duration, shortened
+    from console.state.figures import duration, shortened
 
     rows = [f"{name:<40}{value:.4f}" for name, value in judgement.metrics.items()]
     counted = f"{judgement.tokens} tokens and {len(judgement.answers)} answers in {duration(judgement.seconds)}"

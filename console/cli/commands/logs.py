@@ -75,7 +75,7 @@ def wanted(args: argparse.Namespace) -> Wanted:
 def _print(lines: list[LogLine], *, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from console.cli.progress.figures import harmless
+    from console.state.figures import harmless
 
     for line in lines:
         print(json.dumps(asdict(line)) if as_json else f"{line.source:<12} {harmless(line.text)}", flush=True)

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable
 from typing import TextIO
 
-from console.cli.progress.notable import Tone, line_of, tone_of
 from console.cli.progress.output import Output
 from console.cli.progress.repeats import Repeats
 from console.cli.progress.status import line_of_width
+from console.state.notable import Tone, line_of, tone_of
 from runtime.events import Envelope, RunState
 
 _REDRAW_SECONDS = 0.25

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from console.cli.progress.figures import encodable
+from console.state.figures import encodable
 
 
 class Output:

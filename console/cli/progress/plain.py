@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from console.cli.progress.figures import clock
-from console.cli.progress.notable import line_of
 from console.cli.progress.output import Output
 from console.cli.progress.repeats import Repeats
 from console.cli.progress.status import parts_of
+from console.state.figures import clock
+from console.state.notable import line_of
 from runtime.events import Envelope, RunState, StepCommitted
 
 

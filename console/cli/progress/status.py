@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from console.cli.progress.figures import columns, count, duration
+from console.state.figures import columns, count, duration
 from runtime.events import RunState
 from runtime.events.pace import efficiency, remaining_seconds, smoothed_loss, tokens_per_second
 

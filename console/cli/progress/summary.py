@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.cli.progress.figures import clean, count, duration, harmless, padded, shortened, size, some
+from console.state.figures import clean, count, duration, harmless, padded, shortened, size, some
 from runtime.events import RunState, SampleGenerated
 from runtime.events.curve import Bucket
 from runtime.events.pace import efficiency, tokens_per_second

@@ -5,9 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from console.cli.progress.figures import count, duration, harmless, some
 from console.cli.report import svg
 from console.cli.report.series import charts_of, marks_of
+from console.state.figures import count, duration, harmless, some
 from runtime.events import RunState
 from runtime.events.pace import efficiency, tokens_per_second
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.cli.progress.figures import clean, clock, columns, count, duration, padded, shortened, size, some
+from console.state.figures import clean, clock, columns, count, duration, padded, shortened, size, some
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from console.cli.progress import MODES, Progress, choose, summary_of
 from console.cli.progress.choice import Mode, Silent
-from console.cli.progress.figures import columns
 from console.cli.progress.json_lines import JsonLines
 from console.cli.progress.live import Live
-from console.cli.progress.notable import line_of
 from console.cli.progress.output import Output
 from console.cli.progress.plain import Plain
 from console.cli.progress.repeats import AGAIN_AFTER_SECONDS
 from console.cli.progress.status import line_of_width
+from console.state.figures import columns
+from console.state.notable import line_of
 from runtime.events import (
     CheckpointFailed,
     CheckpointWritten,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from console.cli.progress.notable import line_of, tone_of
 from console.cli.progress.summary import summary_of
+from console.state.notable import line_of, tone_of
 from runtime.events import (
     DataSuspected,
     DeviceMeasured,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
-from console.cli.progress.figures import clean, count, duration, harmless, shortened, size, some
+from console.state.figures import clean, count, duration, harmless, shortened, size, some
 from runtime.events import (
     ActorExited,
     AlarmAcknowledged,

@@ -1,0 +1,153 @@
+"""The terminal app: it holds the targets, ticks once a second, and carries intents to those who can do them.
+
+What is shown is decided in console.state, laid out by console.screens and painted by console.widgets.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from importlib import import_module
+from pathlib import Path, PurePath
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from console.client.targets import Moment, Targets
+from console.dialogs.help import HelpDialog, help_rows
+from console.messages.intents import Act, Copy, Go, Say
+from console.screens.base import BaseScreen
+from console.screens.palette import Commands
+from console.state import keymap
+from console.state.tabs import TABS, Tab, tab_of
+from console.state.terminal import THEMES, Terminal
+from console.widgets.drawn import Drawn
+from console.widgets.themes import LOOKS
+
+TICK_SECONDS = 1.0
+STYLES = Path(__file__).parent / "styles"
+COME_BACK = "the run goes on; come back with: {command}"
+
+
+class ConsoleApp(App[None]):
+    """Looks at runs, and steers them where it may."""
+
+    TITLE = "mlx-distributed"
+    CSS_PATH: ClassVar[list[str | PurePath]] = [*sorted(STYLES.glob("*.tcss"))]
+    COMMANDS: ClassVar[Any] = {Commands}
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding(tab.key, f"show_tab('{tab.name}')", show=False) for tab in TABS]
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(self, targets: Targets, terminal: Terminal, **options: Any) -> None:
+        super().__init__(**options)
+        self.targets = targets
+        self.terminal = terminal
+        self.is_frozen = False
+        self.farewell = ""
+        """What to print when the terminal is the shell's again."""
+        for look in LOOKS:
+            self.register_theme(look)
+        self.theme = terminal.theme
+        Drawn.has_unicode = terminal.has_unicode
+        self.set_class(not terminal.has_unicode, "-ascii")
+        for tab in TABS:
+            self.add_mode(tab.name, partial(_made, tab))
+
+    def moment(self) -> Moment | None:
+        """What there is to draw now."""
+        return self.targets.moment(time.monotonic(), time.time())
+
+    async def on_mount(self) -> None:
+        """The first screen, the feeds, the tick."""
+        await self.switch_mode(TABS[0].name)
+        self.targets.start()
+        self.set_interval(TICK_SECONDS, self.tick)
+
+    async def on_unmount(self) -> None:
+        """Nobody listens any more."""
+        await self.targets.stop()
+
+    def tick(self) -> None:
+        """Draw what is new on the screen that is shown."""
+        if isinstance(self.screen, BaseScreen):
+            self.screen.look()
+
+    def action_show_tab(self, name: str) -> None:
+        """One of the numbered screens."""
+        if self.current_mode != name:
+            self.switch_mode(name)
+
+    @on(Go)
+    async def go(self, intent: Go) -> None:
+        """Another screen, and something special there."""
+        await self.switch_mode(tab_of(intent.screen).name)
+        screen = self.screen
+        if intent.at and isinstance(screen, BaseScreen):
+            screen.arrive(**intent.at)
+
+    @on(Say)
+    def say(self, intent: Say) -> None:
+        """A sentence."""
+        self.notify(intent.sentence, severity="warning" if intent.is_bad else "information", markup=False)
+
+    @on(Copy)
+    def copy(self, intent: Copy) -> None:
+        """The clipboard, honestly: nobody knows whether the terminal took it."""
+        self.copy_to_clipboard(intent.text)
+        self.notify(f"sent to the terminal's clipboard: {intent.text}", markup=False)
+
+    @on(Act)
+    def act(self, intent: Act) -> None:
+        """What changes the run."""
+        self.notify(f"{intent.kind} is not possible here", severity="warning", markup=False)
+
+    def do_help(self) -> None:
+        """The keys of this screen."""
+        screen = self.screen
+        if isinstance(screen, BaseScreen):
+            moment = self.moment()
+            own = keymap.OF_SCREENS.get(screen.SCOPE, ())
+            shared = [*map(keymap.of_tab, TABS), *(key for key in keymap.keys_of(screen.SCOPE) if key not in own)]
+            may_act = moment is not None and moment.target.may_act
+            self.push_screen(HelpDialog(help_rows(tab_of(screen.SCOPE).title, own, shared, may_act=may_act)))
+
+    def do_palette(self) -> None:
+        """Every command by name."""
+        self.action_command_palette()
+
+    def do_freeze(self) -> None:
+        """Hold the screen still, or let it go on."""
+        self.is_frozen = not self.is_frozen
+        self.tick()
+
+    def do_next_target(self) -> None:
+        """The next run."""
+        self.targets.next()
+        self.tick()
+
+    def do_theme(self) -> None:
+        """The next look."""
+        names = [*THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    def do_filter(self) -> None:
+        """A screen with a list has its own."""
+        self.post_message(Say("this screen has nothing to filter"))
+
+    def do_leave(self) -> None:
+        """Leave; runs go on, and it is said how to come back."""
+        moment = self.moment()
+        if moment is not None and moment.liveness in {"live", "stale"} and moment.target.come_back:
+            self.farewell = COME_BACK.format(command=moment.target.come_back)
+        self.exit()
+
+
+def _made(tab: Tab) -> Screen[None]:
+    """A new screen of that tab; its module is imported only now."""
+    module, _, name = tab.place.partition(":")
+    made: Screen[None] = getattr(import_module(f"console.screens.{module}"), name)()
+    return made

@@ -1,0 +1,65 @@
+"""`mlx-distributed console`: look at runs, and steer them, in this terminal."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from console.client.targets import Target
+
+HELP = "look at a run and steer it, in this terminal"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to look at, and what may be done."""
+    parser.add_argument("target", nargs="?", metavar="RUN", help="a run's folder, e.g. runs/quickstart")
+    parser.add_argument(
+        "--attach", action="append", default=[], metavar="TARGET", help="one more run to look at; repeatable"
+    )
+    parser.add_argument("--replay", type=Path, metavar="RUN", help="go through a run's journal from its beginning")
+    parser.add_argument("--operate", action="store_true", help="allow what changes a run")
+    parser.add_argument("--theme", choices=("dark", "light", "ansi"), help="default: what the terminal says of itself")
+    parser.add_argument("--ascii", action="store_true", help="no box drawing, blocks or braille")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Until the user leaves. Raises UsageError without a terminal, or for what is no run."""
+    import os
+    import sys
+
+    from runtime.errors import UsageError
+
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("the console needs a terminal; for scripts there is `mlx-distributed status RUN --json`")
+    targets = [target_of(place, operate=args.operate) for place in [args.target, *args.attach] if place]
+
+    from console.app import ConsoleApp
+    from console.client.targets import Targets
+    from console.state.terminal import terminal_of
+
+    terminal = terminal_of(os.environ, sys.stderr.encoding or "ascii")
+    terminal = terminal._replace(
+        theme=args.theme or terminal.theme, has_unicode=terminal.has_unicode and not args.ascii
+    )
+    app = ConsoleApp(Targets(targets), terminal)
+    app.run(mouse=not args.no_mouse)
+    if app.farewell:
+        print(app.farewell)
+    return app.return_code or 0
+
+
+def target_of(place: str, *, operate: bool) -> Target:
+    """A run as the user names it. Raises UsageError for what is no run."""
+    from console.client.feeds import FolderFeed, control_in
+    from console.client.targets import Target
+    from runtime.errors import UsageError
+
+    folder = Path(place)
+    if not (folder / "run.pid").is_file() and not (folder / "events.jsonl").is_file():
+        raise UsageError(f"{place} is no run: it has no events.jsonl; RUN is a run's folder, e.g. runs/quickstart")
+    return Target(
+        place, FolderFeed(folder), folder, operate, control_in(folder), come_back=f"mlx-distributed console {place}"
+    )

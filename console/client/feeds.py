@@ -1,0 +1,122 @@
+"""What keeps a picture up to date: a run of this machine, followed live or by its journal; a stream; a replay.
+
+A feed has `picture`, `trouble` (one sentence; empty where all is well) and `run`, which never ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from mlxd_wire import monitor_pb2 as pb
+
+from console.client.folder import RunFolder
+from console.client.picture import Picture
+from console.client.stream import RunStream, Where, control_of, monitor_of
+from console.client.wire import Unreachable
+
+LOOK_SECONDS = 1.0
+METRICS = ("*",)
+Control = Callable[[], Awaitable[str]]
+"""The address of a run's Control service, for actions. Raises Unreachable where there is none."""
+
+
+class Feed(Protocol):
+    """Somebody who knows a run."""
+
+    @property
+    def picture(self) -> Picture:
+        """What is known so far; always the same object."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing new comes, one sentence; empty where something does."""
+
+    async def run(self) -> None:
+        """Keep the picture up to date until cancelled."""
+
+
+class StreamFeed:
+    """A run as its monitor tells it, wherever `where` finds that."""
+
+    def __init__(self, where: Where) -> None:
+        self.picture = Picture()
+        self.stream = RunStream(where, want_all(), self.picture)
+
+    @property
+    def trouble(self) -> str:
+        """Why there is no connection."""
+        return self.stream.trouble
+
+    async def run(self) -> None:
+        """Listen, and connect again."""
+        await self.stream.run(lambda picture, events: None)
+
+
+class FolderFeed:
+    """A run's folder on this machine: its monitor while it lives, its journal while it does not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.picture = Picture()
+        self._folder = folder
+        self._journal = RunFolder(folder, METRICS, self.picture)
+        self._stream = RunStream(monitor_of(folder), want_all(), self.picture)
+        self._trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the journal or with the connection."""
+        return self._trouble or self._stream.trouble
+
+    async def run(self) -> None:
+        """Follow the monitor; when the run has none any more, its journal, until the run is resumed."""
+        listening: asyncio.Task[None] | None = None
+        try:
+            while True:
+                if self._has_control():
+                    listening = listening or asyncio.create_task(self._stream.run(lambda picture, events: None))
+                else:
+                    if listening is not None:
+                        listening.cancel()
+                    listening = None
+                    self._look()
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            if listening is not None:
+                listening.cancel()
+
+    def _has_control(self) -> bool:
+        try:
+            return bool(control_of(self._folder))
+        except Unreachable:
+            return False
+
+    def _look(self) -> None:
+        self._stream.trouble = ""
+        try:
+            self._journal.look()
+        except OSError as failed:
+            self._trouble = f"{self._folder}/events.jsonl cannot be read: {failed.strerror}"
+        else:
+            self._trouble = self._journal.complaint
+
+
+def want_all() -> pb.Want:
+    """Every row, every event, every curve, once a second."""
+    return pb.Want(metrics=METRICS, events=True, max_hz=1.0)
+
+
+def control_in(folder: Path) -> Control:
+    """The control socket of a run of this machine."""
+
+    async def control() -> str:
+        return control_of(folder)
+
+    return control
+
+
+async def no_control() -> str:
+    """Of a run that only can be looked at. Raises Unreachable, always."""
+    raise Unreachable("there is no way to steer this run: it is shown from its journal")

@@ -1,0 +1,1 @@
+"""Modal questions and answers: they return what was chosen and do nothing themselves."""

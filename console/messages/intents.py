@@ -1,0 +1,45 @@
+"""Intents. Widgets and screens post them; the app, which knows the target and the services, carries them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.message import Message
+
+
+class Act(Message):
+    """Do something to the current run: proposed first, shown with its effects, then committed (control.proto)."""
+
+    def __init__(self, kind: str, subject: str = "") -> None:
+        super().__init__()
+        self.kind = kind
+        """stop, add_worker, remove_worker, restart, acknowledge, ..."""
+        self.subject = subject
+
+
+class Copy(Message):
+    """Put a text on the clipboard."""
+
+    def __init__(self, text: str, what: str = "") -> None:
+        super().__init__()
+        self.text = text
+        self.what = what
+        """What it is, for the sentence that tells about it: `the fix`."""
+
+
+class Go(Message):
+    """Show another screen, and there something special (`at` means what the screen's `arrive` says)."""
+
+    def __init__(self, screen: str, **at: Any) -> None:
+        super().__init__()
+        self.screen = screen
+        self.at = at
+
+
+class Say(Message):
+    """A sentence for the user, for some seconds."""
+
+    def __init__(self, sentence: str, *, is_bad: bool = False) -> None:
+        super().__init__()
+        self.sentence = sentence
+        self.is_bad = is_bad

@@ -1,0 +1,160 @@
+"""What every screen is: title line, tab line, its own body, and the keys at the bottom; drawn only when it changed.
+
+A screen says its SCOPE (its name in console.state.tabs and keymap), composes `body`, and lays a Moment out in `draw`.
+Its keys are rows of the keymap: an action `verify` is the method `do_verify`; one that acts is refused, with a
+sentence, where the console may only look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from console.client.targets import Moment
+from console.messages.intents import Say
+from console.state.heading import alarms_line, liveness_line, tab_line, time_left, title_line
+from console.state.keymap import footer_of, keys_of, refusal_of
+from console.state.keys.row import Key
+from console.state.spans import EMPTY, Line, Span, joined, line
+from console.state.tabs import TABS
+from console.widgets.bar import Bar
+
+if TYPE_CHECKING:
+    from console.screens.seat import Seat
+
+
+class BaseScreen(Screen[None]):
+    """One of the numbered screens."""
+
+    SCOPE: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        if cls.SCOPE:
+            cls.BINDINGS = bindings_of(cls.SCOPE)
+        super().__init_subclass__(**options)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-normal"), (120, "-wide")]
+        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (28, "-tall")]
+        self._stamp: object = None
+        self.moment: Moment | None = None
+        """What was drawn last."""
+
+    def body(self) -> Iterable[Any]:
+        """The widgets between the tab line and the keys."""
+        return ()
+
+    def draw(self, moment: Moment) -> None:
+        """Lay the moment out; called when something in it changed, and after a change of size."""
+
+    def fact(self, moment: Moment) -> Line:
+        """What stands at the right of the tab line."""
+        alarms = moment.view.open_alarms
+        critical = sum(card.level == "critical" for card in alarms)
+        warnings = sum(card.level == "warning" for card in alarms)
+        return joined([time_left(moment.view.run), alarms_line(critical, warnings)], Span("  "))
+
+    def arrive(self, **at: Any) -> None:
+        """Somebody came here with something special in mind (messages.intents.Go)."""
+
+    def stamp(self) -> object:
+        """What else, beside the picture, must change for a new drawing: the screen's own choices."""
+        return None
+
+    @property
+    def seat(self) -> Seat:
+        """The app, as much of it as screens may know."""
+        return cast("Seat", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Textual asks for the widgets."""
+        yield Bar("title")
+        yield Bar("tabs")
+        yield from self.body()
+        yield Bar("keys")
+
+    def look(self, *, force: bool = False) -> None:
+        """Draw if anything changed since the last time; costs nothing otherwise."""
+        moment = self.seat.moment()
+        stamp = (_stamp_of(moment, self.seat.is_frozen), self.size, self.stamp())
+        if stamp == self._stamp and not force:
+            return
+        old, self._stamp = self._stamp, stamp
+        self._draw_heading(moment)
+        if moment is not None and (force or not self.seat.is_frozen or old is None):
+            self.moment = moment
+            self.set_class(not moment.is_believable, "-stale")
+            self.draw(moment)
+
+    def redraw(self) -> None:
+        """Draw what is known already, after a choice of the user."""
+        if self.moment is not None and self.is_mounted:
+            self._stamp = None
+            self.look(force=True)
+
+    def on_screen_resume(self) -> None:
+        """It is in front again."""
+        self.call_after_refresh(self.look, force=True)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another size: everything is laid out anew."""
+        self.call_after_refresh(self.look, force=True)
+
+    def action_press(self, action: str) -> None:
+        """A key of the table; its action is a method of the screen or of the app."""
+        key = next(key for key in keys_of(self.SCOPE) if key.action == action)
+        moment = self.seat.moment()
+        if key.acts and (moment is None or not moment.target.may_act):
+            self.post_message(Say(refusal_of(key), is_bad=True))
+            return
+        done = getattr(self, f"do_{action}", None) or getattr(self.app, f"do_{action}")
+        done()
+
+    def _draw_heading(self, moment: Moment | None) -> None:
+        width, said = self.size.width, EMPTY
+        if moment is not None:
+            run, over = moment.view.run, bool(moment.view.run.outcome)
+            said = liveness_line(
+                moment.liveness,
+                moment.age_seconds,
+                moment.target.feed.trouble,
+                is_over=over,
+                frozen=self.seat.is_frozen,
+            )
+            self.query_one("#title", Bar).show(title_line(run, said, width, place=moment.target.name))
+            self.query_one("#tabs", Bar).show(tab_line(TABS, self.SCOPE, self.fact(moment), width))
+        else:
+            self.query_one("#title", Bar).show(line((" mlx-distributed", "accent")))
+            self.query_one("#tabs", Bar).show(tab_line(TABS, self.SCOPE, EMPTY, width))
+        may_act = moment is not None and moment.target.may_act
+        self.query_one("#keys", Bar).show(keys_line(footer_of(self.SCOPE, may_act=may_act), width))
+
+
+def bindings_of(scope: str) -> list[BindingType]:
+    """The rows of the keymap as Textual wants them."""
+    own: list[BindingType] = [
+        Binding(key.keys, f"press('{key.action}')", key.label, show=False) for key in keys_of(scope)
+    ]
+    return own
+
+
+def keys_line(keys: Iterable[Key], width: int) -> Line:
+    """`r Restart  ? Help`: as many as fit, the last one always."""
+    shown = [line((key.shown, "key"), f" {key.label}") for key in keys]
+    while len(shown) > 1 and sum(sum(len(span.text) for span in each) + 3 for each in shown) + 1 > width:
+        shown.pop(-2)
+    return (Span(" "), *joined(shown, Span("   ")))
+
+
+def _stamp_of(moment: Moment | None, is_frozen: bool) -> object:
+    if moment is None:
+        return None
+    age = int(moment.age_seconds or 0) if moment.liveness == "stale" else 0
+    told = moment.picture.changes if not is_frozen else -1
+    return id(moment.target), told, moment.liveness, age, moment.target.feed.trouble, is_frozen, moment.target.may_act

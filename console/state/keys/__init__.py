@@ -1,0 +1,1 @@
+"""One file for each screen: its rows of the table of keys (console.state.keymap puts them together)."""

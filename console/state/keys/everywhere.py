@@ -1,0 +1,12 @@
+"""Keys of every screen. The numbers of the screens are in console.state.tabs."""
+
+from console.state.keys.row import Key
+
+KEYS = (
+    Key("slash", "filter", "Filter", "filter what this screen lists by a regular expression; ! in front inverts it"),
+    Key("colon,ctrl+p", "palette", "Commands", "every command of this screen by name", priority=90),
+    Key("space", "freeze", "Freeze", "hold the screen still; data go on flowing", priority=80),
+    Key("left_square_bracket,right_square_bracket", "next_target", "Next run", "the next of several runs"),
+    Key("t", "theme", "Theme", "dark, light, or the terminal's own colours"),
+    Key("q,ctrl+q", "leave", "Quit", "leave the console; a run goes on", priority=95),
+)

@@ -1,0 +1,7 @@
+"""Keys of the Overview."""
+
+from console.state.keys.row import Key
+
+KEYS = (
+    Key("y", "copy_fix", "Copy fix", "copy the command that mends the chosen alarm", priority=30),
+)  # fmt: skip
