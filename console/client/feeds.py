@@ -58,9 +58,10 @@ class StreamFeed:
 class FolderFeed:
     """A run's folder on this machine: its monitor while it lives, its journal while it does not."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_alive: Callable[[], bool]) -> None:
+        """`is_alive` says whether a process of this machine drives the run now: a killed one leaves its socket."""
         self.picture = Picture()
-        self._folder = folder
+        self._folder, self._is_alive = folder, is_alive
         self._journal = RunFolder(folder, METRICS, self.picture)
         self._stream = RunStream(monitor_of(folder), want_all(), self.picture)
         self._trouble = ""
@@ -75,13 +76,17 @@ class FolderFeed:
         listening: asyncio.Task[None] | None = None
         try:
             while True:
-                if self._has_control():
-                    listening = listening or asyncio.create_task(self._stream.run(lambda picture, events: None))
-                else:
+                self.picture.expects_monitor = self._has_control() and self._is_alive()
+                if not self.picture.expects_monitor:
                     if listening is not None:
                         listening.cancel()
                     listening = None
+                    self._stream.trouble = ""
                     self._look()
+                elif listening is None:
+                    if not self.picture.has_rows:
+                        self._look()  # something to see while a monitor starts
+                    listening = asyncio.create_task(self._stream.run(lambda picture, events: None))
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             if listening is not None:
@@ -94,7 +99,6 @@ class FolderFeed:
             return False
 
     def _look(self) -> None:
-        self._stream.trouble = ""
         try:
             self._journal.look()
         except OSError as failed:

@@ -48,6 +48,8 @@ class Picture:
         """Grows with everything that changes what is drawn."""
         self.clock_offset_seconds = 0.0
         """The monitor's clock minus ours."""
+        self.expects_monitor = False
+        """The journal that is shown is of a run that lives: its monitor will be heard soon."""
         self.told_seconds = 0.0
         """Unix time of the newest fact of a journal."""
         self._cards: dict[Place, Any] = {}
@@ -67,6 +69,11 @@ class Picture:
         """Whether anything at all is known."""
         return bool(self._cards)
 
+    @property
+    def is_journal(self) -> bool:
+        """What is known was read from a journal, not heard."""
+        return self._is_replay
+
     def age_seconds(self, now_seconds: float) -> float | None:
         """How long ago anything was heard, on a clock that never jumps; None before the first time."""
         return None if self._heard_seconds is None else max(0.0, now_seconds - self._heard_seconds)
@@ -74,7 +81,7 @@ class Picture:
     def liveness(self, now_seconds: float) -> Liveness:
         """Whether what is shown may be believed."""
         if self._is_replay:
-            return "replay"
+            return "connecting" if self.expects_monitor else "replay"
         age = self.age_seconds(now_seconds)
         if age is None:
             return "connecting"

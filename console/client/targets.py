@@ -109,7 +109,7 @@ def moment_of(target: Target, monotonic_seconds: float, wall_seconds: float) -> 
     liveness = picture.liveness(monotonic_seconds)
     age = picture.age_seconds(monotonic_seconds)
     now = wall_seconds + picture.clock_offset_seconds
-    if liveness == "replay":
+    if picture.is_journal:
         now = picture.told_seconds
     elif liveness == "stale" and age is not None:
         now -= age  # what is shown is of then

@@ -1,39 +1,102 @@
-"""Screen 1: is all well, and if not, what is it, and what helps."""
+"""Screen 1: is all well; if not, what is it, whom does it concern, and what helps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from textual import on
+from textual.containers import Horizontal, Vertical
+
+from console.client.picture import HeardCurve
 from console.client.targets import Moment
 from console.messages.intents import Copy, Say
 from console.screens.base import BaseScreen
-from console.state.overview import alarm_rows, event_rows, tree_rows
+from console.state.alarms import alarm_rows, alarms_title
+from console.state.devices import device_rows, host_lines
+from console.state.pulse import pulse_lines
+from console.state.spans import EMPTY, Line
+from console.state.story import newest_first
+from console.state.tree import budgets, detail_lines, tree_rows
 from console.widgets.sheet import Row, Sheet
+
+_MOST_EVENTS = 200
 
 
 class OverviewScreen(BaseScreen):
-    """Alarms, the supervision tree, the newest events."""
+    """Alarms over the supervision tree and the workers, events below."""
 
     SCOPE: ClassVar[str] = "overview"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._turned: set[str] = set()
+        """Nodes of the tree that the user opened or closed."""
+
     def body(self) -> Iterable[Any]:
-        """Three sheets."""
+        """Five sheets."""
         yield Sheet("alarms", "Alarms")
-        yield Sheet("tree", "Supervision")
-        yield Sheet("events", "Events", cursor=False)
+        with Horizontal(id="middle"):
+            with Vertical(id="left"):
+                yield Sheet("tree", "Supervision")
+                yield Sheet("node", "Chosen", cursor=False)
+            with Vertical(id="right"):
+                yield Sheet("workers", "Workers", cursor=False)
+                yield Sheet("pulse", "Training", cursor=False)
+        yield Sheet("events", "Events")
+
+    def stamp(self) -> object:
+        """Budgets grow again while nothing happens."""
+        moment = self.seat.moment()
+        return budgets(moment.view, moment.now_seconds) if moment is not None else None
 
     def draw(self, moment: Moment) -> None:
         """Fill them."""
-        self.query_one("#alarms", Sheet).show([Row(*row) for row in alarm_rows(moment.view, moment.now_seconds)])
-        self.query_one("#tree", Sheet).show([Row(*row) for row in tree_rows(moment.view, moment.now_seconds)])
-        self.query_one("#events", Sheet).show([Row(*row) for row in event_rows(moment.picture.events, 200)])
+        view, now = moment.view, moment.now_seconds
+        alarms, tree, node = self._sheet("alarms"), self._sheet("tree"), self._sheet("node")
+        alarms.titled(alarms_title(view))
+        alarms.show([Row(*row) for row in alarm_rows(view, alarms.chosen)])
+        tree.show([Row(*row) for row in tree_rows(view, now, tree.room, self._turned)])
+        node.titled(tree.chosen.rpartition("/")[2] or "Chosen")
+        node.show(detail_lines(view, tree.chosen, now, node.room))
+        self._sheet("workers").show(self._workers(moment))
+        pulse = self._sheet("pulse")
+        curves = {name: means_of(curve) for name, curve in moment.picture.curves.items()}
+        pulse.show(pulse_lines(view.run, curves, pulse.room))
+        self._sheet("events").show([Row(*row) for row in newest_first(moment.picture.events, _MOST_EVENTS)])
+
+    def _workers(self, moment: Moment) -> list[Row | Line]:
+        sheet = self._sheet("workers")
+        hosts = host_lines(moment.view)
+        rows: list[Row | Line] = [Row(told) for told, _ in device_rows(moment.view, sheet.room)]
+        return [*rows, EMPTY, *hosts] if hosts else rows
+
+    @on(Sheet.Moved, "#tree")
+    @on(Sheet.Moved, "#alarms")
+    def moved(self) -> None:
+        """What is told of the chosen one is of another one now."""
+        self.redraw()
+
+    @on(Sheet.Chosen, "#tree")
+    def turn(self, chosen: Sheet.Chosen) -> None:
+        """Open or close a node."""
+        self._turned ^= {chosen.key}
+        self.redraw()
 
     def do_copy_fix(self) -> None:
-        """The command of the chosen alarm."""
-        key = self.query_one("#alarms", Sheet).chosen
-        card = self.moment.view.alarms.get(key) if self.moment else None
+        """The command of the chosen alarm, or of the first."""
+        cards = self.moment.view.open_alarms if self.moment else ()
+        chosen = self._sheet("alarms").chosen
+        card = next((card for card in cards if card.key == chosen), cards[0] if cards else None)
         if card is None or not card.command:
-            self.post_message(Say("no alarm with a command is chosen", is_bad=True))
+            self.post_message(Say("there is no alarm with a command", is_bad=True))
         else:
             self.post_message(Copy(card.command, "the fix"))
+
+    def _sheet(self, name: str) -> Sheet:
+        return self.query_one(f"#{name}", Sheet)
+
+
+def means_of(curve: HeardCurve) -> list[float]:
+    """The mean of each bucket, oldest first."""
+    return [bucket.total / bucket.values for _, bucket in sorted(curve.buckets.items()) if bucket.values]

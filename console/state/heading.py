@@ -45,7 +45,7 @@ def liveness_line(liveness: str, age_seconds: float | None, trouble: str, *, is_
     if liveness == "stale":
         return line(("▲ ", "bad"), (f"STALE {duration(float(int(age_seconds or 0)))}", "bad"))
     if liveness == "replay":
-        return line(("◆ ", "accent"), ("ENDED" if is_over else "JOURNAL", "accent"))
+        return line(("◆ ", "accent"), ("ENDED" if is_over else "NOT RUNNING", "accent" if is_over else "warn"))
     return line(("○ ", "dim"), ("no connection" if trouble else "connecting", "warn" if trouble else "dim"))
 
 

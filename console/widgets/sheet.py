@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -67,7 +68,8 @@ class Sheet(Drawn, ScrollView):
     def __init__(self, name: str, title: str = "", *, cursor: bool = True) -> None:
         """`name` is its CSS id."""
         super().__init__(id=name)
-        self.border_title = title or None
+        self._titles: tuple[Content, Content | None] | None = None
+        self.titled(title)
         self.can_focus = cursor
         self._has_cursor = cursor
         self._rows: list[Row] = []
@@ -89,6 +91,8 @@ class Sheet(Drawn, ScrollView):
         old, self._rows = self._rows, new
         if len(new) != len(old):
             self.virtual_size = Size(self.size.width, len(new))
+            if self.styles.is_auto_height:
+                self.refresh(layout=True)
         self._keep_cursor()
         if before_place != (place := self.place_of(self.chosen) if self.chosen else None):
             self._paint(before_place)
@@ -108,6 +112,17 @@ class Sheet(Drawn, ScrollView):
             return self.blank(width)
         row = self._rows[place]
         return self.strip_of(row.parts, width, is_chosen=self._has_cursor and bool(row.key) and row.key == self.chosen)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As high as its rows, where the style says `auto`."""
+        return max(1, len(self._rows))
+
+    def titled(self, title: str, note: str = "") -> None:
+        """Another title, and a note in the lower border; no markup is read. Costs a painting of the whole sheet."""
+        wanted = (Content(f" {title} "), Content(f" {note} ") if note else None)
+        if wanted != self._titles:
+            self._titles = wanted
+            self.border_title, self.border_subtitle = wanted
 
     def place_of(self, key: str) -> int | None:
         """Number of the row of that key."""

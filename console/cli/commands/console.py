@@ -39,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
     from console.app import ConsoleApp
     from console.client.targets import Targets
     from console.state.terminal import terminal_of
+    from console.terminal import TerminalDriver
 
     terminal = terminal_of(os.environ, sys.stderr.encoding or "ascii")
     terminal = terminal._replace(
         theme=args.theme or terminal.theme, has_unicode=terminal.has_unicode and not args.ascii
     )
-    app = ConsoleApp(Targets(targets), terminal)
+    app = ConsoleApp(Targets(targets), terminal, driver_class=TerminalDriver)
     app.run(mouse=not args.no_mouse)
     if app.farewell:
         print(app.farewell)
@@ -55,11 +56,18 @@ def target_of(place: str, *, operate: bool) -> Target:
     """A run as the user names it. Raises UsageError for what is no run."""
     from console.client.feeds import FolderFeed, control_in
     from console.client.targets import Target
+    from runtime.app.run_lock import owner_of
     from runtime.errors import UsageError
 
     folder = Path(place)
     if not (folder / "run.pid").is_file() and not (folder / "events.jsonl").is_file():
         raise UsageError(f"{place} is no run: it has no events.jsonl; RUN is a run's folder, e.g. runs/quickstart")
+    come_back = f"mlx-distributed console {place}"
     return Target(
-        place, FolderFeed(folder), folder, operate, control_in(folder), come_back=f"mlx-distributed console {place}"
+        place,
+        FolderFeed(folder, lambda: owner_of(folder) is not None),
+        folder,
+        operate,
+        control_in(folder),
+        come_back=come_back,
     )

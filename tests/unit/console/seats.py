@@ -32,7 +32,7 @@ def written(folder: Path, told: Iterable[Event]) -> Path:
 def target(folder: Path, *, may_act: bool = False) -> Target:
     """The run in that folder, as a console looks at it."""
     name = f"runs/{folder.name}"
-    return Target(name, FolderFeed(folder), folder, may_act, come_back=f"mlx-distributed console {name}")
+    return Target(name, FolderFeed(folder, lambda: False), folder, may_act, come_back=f"mlx-distributed console {name}")
 
 
 @asynccontextmanager
