@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from console.state.keys import everywhere, overview
+from console.state.keys import everywhere, overview, run
 from console.state.keys.row import Key
 from console.state.tabs import TABS, Tab
 
 EVERYWHERE = "everywhere"
 OF_SCREENS: Mapping[str, tuple[Key, ...]] = {
     "overview": overview.KEYS,
+    "run": run.KEYS,
 }
 """Name of a tab -> what is special to it."""
 HELP = Key("question_mark,f1", "help", "Help", "what the keys of this screen do")

@@ -39,6 +39,8 @@ def committed(training: Training, event: StepCommitted, wall_seconds: float) -> 
         grad_norm=training.grad_norm.add(event.step, event.grad_norm),
         learning_rate=training.learning_rate.add(event.step, event.learning_rate),
         tokens_per_second=training.tokens_per_second.add(event.step, rate),
+        tokens_seen=training.tokens_seen.add(event.step, training.tokens + event.tokens),
+        committed_seconds=training.committed_seconds.add(event.step, wall_seconds),
         tokens=training.tokens + event.tokens,
         useful_tokens=training.useful_tokens + event.useful_tokens,
         computed_positions=training.computed_positions + event.computed_positions,
@@ -70,6 +72,8 @@ def back_to(training: Training, step: int, cursor: int | None = None) -> Trainin
         grad_norm=training.grad_norm.cut(step),
         learning_rate=training.learning_rate.cut(step),
         tokens_per_second=training.tokens_per_second.cut(step),
+        tokens_seen=training.tokens_seen.cut(step),
+        committed_seconds=training.committed_seconds.cut(step),
         evaluations=training.evaluations.without_end(lambda evaluation: evaluation.step > step),
     )
 

@@ -113,6 +113,10 @@ class Training:
     grad_norm: Curve = Curve()
     learning_rate: Curve = Curve()
     tokens_per_second: Curve = Curve()
+    tokens_seen: Curve = Curve()
+    """Trained tokens of the run after each step: what charts by tokens have below them."""
+    committed_seconds: Curve = Curve()
+    """Unix time of each commit: what charts by time have below them."""
     tokens: int = 0
     """Trained tokens of all commits that the journal carries, repeated ones included."""
     useful_tokens: int = 0

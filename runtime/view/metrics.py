@@ -1,6 +1,7 @@
 """The curves of a run by name, as buckets of 1, 2, 4, ... steps aligned to step 0. Pure.
 
 loss, grad_norm, learning_rate, tokens_per_second      one value a step (runtime.events.curve: extremes are never lost)
+axis/tokens, axis/seconds                              trained tokens and Unix time after each step: to draw others by
 SPLIT/loss, SPLIT/token_accuracy, SPLIT/NAME           one value an evaluation
 """
 
@@ -14,6 +15,7 @@ from runtime.events import RunState
 from runtime.events.curve import Bucket, Curve, neighbours_merged
 
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "tokens_per_second")
+OF_AXES = {"axis/tokens": "tokens_seen", "axis/seconds": "committed_seconds"}
 
 
 class Piece(NamedTuple):
@@ -27,7 +29,7 @@ class Piece(NamedTuple):
 
 def names(state: RunState) -> tuple[str, ...]:
     """Every metric that the run has, those of steps first."""
-    found = dict.fromkeys(OF_STEPS if state.training.committed else ())
+    found = dict.fromkeys((*OF_STEPS, *OF_AXES) if state.training.committed else ())
     for evaluation in state.training.evaluations:
         for name in ("loss", "token_accuracy", *(name for name, _ in evaluation.metrics)):
             found[f"{evaluation.split}/{name}"] = None
@@ -43,8 +45,8 @@ def chosen(state: RunState, globs: Iterable[str]) -> tuple[str, ...]:
 def curve_of(state: RunState, metric: str) -> Curve:
     """The curve; empty for a metric that the run does not have."""
     training = state.training
-    if metric in OF_STEPS:
-        curve: Curve = getattr(training, metric)
+    if metric in OF_STEPS or metric in OF_AXES:
+        curve: Curve = getattr(training, OF_AXES.get(metric, metric))
         return curve
     split, _, name = metric.rpartition("/")
     curve = Curve()
