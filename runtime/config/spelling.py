@@ -31,6 +31,12 @@ def edit_distance(one: str, other: str) -> int:
     return above[-1]
 
 
+def fewest_edits(one: str, other: str) -> int:
+    """No more than `edit_distance`, and soon found: letters that one of the texts has and the other has not."""
+    missing = sum(max(0, one.count(letter) - other.count(letter)) for letter in set(one))
+    return max(missing, missing + len(other) - len(one))
+
+
 def likely_keys(unknown: Key) -> tuple[Key, ...]:
     """The keys that were probably meant, best first, at most three; () when nothing is near."""
     name = _plain(unknown[-1])
@@ -100,7 +106,7 @@ def _by_spelling(unknown: Key, spellings: Iterable[tuple[str, Key]]) -> tuple[Ke
         whole = ".".join(key)
         for mine, theirs in ((name, spelling), (written, whole)):
             tolerance = _tolerance(min(mine, theirs, key=len))
-            if abs(len(mine) - len(theirs)) > tolerance:
+            if fewest_edits(mine, theirs) > tolerance:
                 continue
             distance = edit_distance(mine, theirs)
             if distance <= tolerance:

@@ -18,6 +18,13 @@ layer are there at a time; with "full" a segment of about sqrt(L) layers keeps i
 those of its layers and one layer's sets (Chen and others, 2016). What the head keeps is kept in any case. A layer has
 three sets: what it computed, the gradients of that, and what MLX has allocated ahead of the computing. (Measured on a
 CPU as the peak less all else: 2.6, 2.6, 3.0 and 3.1 of them at w 256, 384, 128, 64, L 6, 3, 12, 24.)
+
+With "none", too, the last layer needs more on its way back than it kept, when all others still keep theirs: three
+arrays as large as attention's probabilities (their gradient, that of the scores, masked), or one set of all the rest,
+which is gone by then. In a model of few layers with long rows that is most of the memory, packed or not: the masks of
+packed rows are one byte per pair of positions, and the same for all heads and layers. (Measured on a CPU, peaks of two
+and of six layers extrapolated to none, less the head: 3.1, 2.9, 2.7 times the probabilities at T 512, 1024, 256, B 2,
+1, 4, heads 4, 4, 8, w 128, 128, 64; 1.1 times the rest at T 128, w 128. tests/benchmarks/planned_memory.py has steps.)
 """
 
 from __future__ import annotations
@@ -36,6 +43,8 @@ LOGIT_ARRAYS = 3
 
 SETS_AT_WORK = 3
 """Of what one layer keeps: that much is there while it is computed again and differentiated."""
+SCORES_AT_WORK = 3
+"""Arrays as large as attention's probabilities that are there, beside those, while attention is differentiated."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,11 @@ class Batch:
         return self.rows * self.positions
 
 
+def attention_bytes(blueprint: Blueprint, batch: Batch) -> int:
+    """Of the probabilities of one layer's attention."""
+    return blueprint.itemsize * batch.tokens * blueprint.heads * batch.positions
+
+
 def layer_bytes(layer: Sequence[Tensor], blueprint: Blueprint, batch: Batch) -> int:
     """All that one layer keeps of one micro-batch."""
     matrices = [tensor for tensor in layer if tensor.is_matrix]
@@ -58,7 +72,7 @@ def layer_bytes(layer: Sequence[Tensor], blueprint: Blueprint, batch: Batch) -> 
     outputs = [_times(tensor, blueprint) * _output(tensor) for tensor in kept]
     inputs = {(_block(tensor.name), _input(tensor)): _times(tensor, blueprint) * _input(tensor) for tensor in matrices}
     elements = sum(outputs) + sum(inputs.values()) + 3 * blueprint.width + 2 * max(outputs, default=0)
-    return blueprint.itemsize * batch.tokens * (elements + blueprint.heads * batch.positions)
+    return blueprint.itemsize * batch.tokens * elements + attention_bytes(blueprint, batch)
 
 
 def boundary_bytes(blueprint: Blueprint, batch: Batch) -> int:
@@ -103,7 +117,9 @@ def footprint(
     head = head_bytes(blueprint, batch) if has_head else 0
     match checkpointing:
         case "none":
-            return Footprint(sum(whole) + head, 0)
+            attention = attention_bytes(blueprint, batch)
+            rest = max((each - attention for each in whole), default=0)
+            return Footprint(sum(whole) + head, max(SCORES_AT_WORK * attention, rest) if whole else 0)
         case "layer":
             return Footprint(boundary * len(whole) + head, SETS_AT_WORK * max(whole, default=0))
         case "full":

@@ -20,7 +20,7 @@ def test_no_function_has_more_than_fifty_statements() -> None:
         f"{path}:{function.lineno} {function.name}": statements(function)
         for path in python_files()
         for function in functions(tree_of(path))
-        if statements(function) > MOST_STATEMENTS
+        if has_so_many_lines(function) and statements(function) > MOST_STATEMENTS
     }
     assert long == {}
 
@@ -28,6 +28,11 @@ def test_no_function_has_more_than_fifty_statements() -> None:
 def test_statements_are_counted_without_the_docstring_and_with_nested_bodies() -> None:
     (function,) = functions(ast.parse('def f(x):\n    """Doc."""\n    if x:\n        return 1\n    return 2\n'))
     assert statements(function) == 3
+
+
+def has_so_many_lines(function: Function) -> bool:
+    """Whether it can have too many statements, of which the linter allows one a line; counting them takes longer."""
+    return (function.end_lineno or 0) - function.lineno >= MOST_STATEMENTS
 
 
 def statements(function: Function) -> int:

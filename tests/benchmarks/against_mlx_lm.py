@@ -1,6 +1,6 @@
 """By hand: one worker of the real command against `mlx_lm.lora`, on the same model, ragged data and BLAS.
 
-    python -P -m tests.benchmarks.against_mlx_lm [--rounds 3] [--kind lora|dora] [--rows 192] [--set KEY=VALUE]
+    python -P -m tests.benchmarks.against_mlx_lm [--rounds 3] [--kind lora|dora] [--rows 192] [--seed 0] [--set KEY=...]
 
 mlx-lm's own trainer runs in one process over its own datasets and batches; ours is `mlx-distributed run` on what
 `config import` makes of the same lora.yaml. Both see every sample once per epoch, so after the same three epochs they
@@ -9,10 +9,9 @@ have trained on the same useful tokens (tokens that are a target; padding is non
 Useful tokens per second of the wall clock is the figure to hold (1.25): between the end of the first epoch, when
 nearly every shape of batch is compiled, and the end of the last, best of the rounds. Seconds of the processor stand
 beside it: all processes of ours, root and coordinator included, against their one; on a busy machine they are the
-figure that means something. Batches of like length (data.window) have unequal numbers of tokens, which few steps learn
-less from; `--set data.window=1 --set train.micro_batch_size=2 --set data.pad_multiple=16` takes them as they are
-shuffled, as mlx-lm does, and sorts within a step only. Held-out loss: both adapters over the same base, by one plain
-loop, sample by sample.
+figure that means something. Held-out loss: both adapters over the same base, by one plain loop, sample by sample.
+Batches of like length, `--set data.window=64 --set train.micro_batch_size=8`, learn less from so few steps
+(runtime/config/from_mlx_lm.py has the figures).
 """
 
 from __future__ import annotations
@@ -74,12 +73,12 @@ def write_data(folder: Path, rows: int) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def write_lora(folder: Path, kind: str, rows: int) -> None:
+def write_lora(folder: Path, kind: str, rows: int, seed: int) -> None:
     """The one configuration that both read."""
     lora = {
         "model": "model", "data": "data", "train": True, "fine_tune_type": kind, "optimizer": "adam",
         "optimizer_config": {"adam": {"bias_correction": True}}, "learning_rate": 1e-3, "batch_size": BATCH,
-        "iters": rows // BATCH * EPOCHS, "num_layers": -1, "val_batches": 0, "steps_per_report": 10,
+        "seed": seed, "iters": rows // BATCH * EPOCHS, "num_layers": -1, "val_batches": 0, "steps_per_report": 10,
         "save_every": 100000, "max_seq_length": 2048, "lora_parameters": {"rank": 8, "scale": 20.0, "dropout": 0.0},
     }  # fmt: skip
     (folder / "lora.yaml").write_text(yaml.safe_dump(lora, sort_keys=False))
@@ -216,7 +215,7 @@ def held_out_loss(folder: Path, adapter: Path | None) -> float:
     return total / count
 
 
-def compare(rounds: int, kind: str, rows: int, further: Sequence[str]) -> None:
+def compare(rounds: int, kind: str, rows: int, seed: int, further: Sequence[str]) -> None:
     """Take turns, and say what came out."""
     os.environ.update(ONE_BLAS_THREAD)
     from runtime.models.blas import load_blas
@@ -226,7 +225,7 @@ def compare(rounds: int, kind: str, rows: int, further: Sequence[str]) -> None:
         folder = Path(name)
         write_data(folder / "data", rows)
         write_model(folder / "model")
-        write_lora(folder, kind, rows)
+        write_lora(folder, kind, rows, seed)
         subprocess.run([CLI, "config", "import", "lora.yaml", "--output", "ours.toml"], cwd=folder, check=True)
         mine: list[Speed] = []
         other: list[Speed] = []
@@ -252,13 +251,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kind", choices=("lora", "dora"), default="lora")
     parser.add_argument("--rows", type=int, default=192, help=f"training samples, a multiple of {BATCH}")
+    parser.add_argument("--seed", type=int, default=0, help="of the adapter and of the order of the samples")
     parser.add_argument("--set", dest="further", action="append", default=[], help="of ours: TABLE.KEY=VALUE")
     parser.add_argument("--theirs", action="store_true")
     given = parser.parse_args()
     if given.theirs:
         theirs()
     else:
-        compare(given.rounds, given.kind, given.rows, given.further)
+        compare(given.rounds, given.kind, given.rows, given.seed, given.further)
 
 
 if __name__ == "__main__":

@@ -21,13 +21,14 @@ import trio
 from runtime.cluster.messages import Verdict
 from runtime.cluster.slices import SLICES, Portion, copies_of, deal_slices, held_by
 from runtime.config.schema import Config
-from runtime.flow import Batch, CommittedStep, StepOrder
+from runtime.flow import Batch, CommittedStep, Packing, StepOrder
 from runtime.ids import Cursor, Generation, Rank, Step
 from runtime.models.blas import load_blas
 from tests.benchmarks.bare_loop import ONE_BLAS_THREAD
 from tests.support.tiny import write_sums
 
 ROWS, TOKENS = 8, 128
+PACKED: dict[str, dict[str, Any]] = {"data": {"batching": "pack"}}
 RUNS: dict[str, tuple[int, dict[str, dict[str, Any]]]] = {
     "full": (1, {}),
     "layers checkpointed": (1, {"train": {"grad_checkpoint": "layer"}}),
@@ -37,6 +38,12 @@ RUNS: dict[str, tuple[int, dict[str, dict[str, Any]]]] = {
     "deterministic": (1, {"run": {"deterministic": True}}),
     "lora": (1, {"model": {"adapter": {"type": "lora"}}}),
     "lora, 4 bits": (1, {"model": {"adapter": {"type": "lora"}, "quantize_bits": 4}}),
+    "packed": (1, PACKED),
+    "rows of 512": (1, {"data": {"max_length": 512}, "train": {"micro_batch_size": 2}}),
+    "packed, rows of 512": (1, {"data": {**PACKED["data"], "max_length": 512}, "train": {"micro_batch_size": 2}}),
+    "packed, layers checkpointed": (1, {**PACKED, "train": {"grad_checkpoint": "layer"}}),
+    "packed, accumulated": (1, {**PACKED, "train": {"micro_batch_size": 2}}),
+    "packed, deterministic": (1, {**PACKED, "run": {"deterministic": True}}),
     "two": (2, {}),
     "two, sharded": (2, {"parallel": {"shard_optimizer": True}}),
     "four, sharded": (4, {"parallel": {"shard_optimizer": True}}),
@@ -60,15 +67,26 @@ def config_of(name: str, folder: Path, args: argparse.Namespace) -> Config:
     return Config.model_validate(tables)
 
 
-def longest(batch: Batch) -> Batch:
-    """The same rows, each as long as the plan assumes."""
+def longest(batch: Batch, config: Config) -> Batch:
+    """The same rows, each as long as the plan assumes; of packed ones as many as it assumes, all but one empty."""
     random = np.random.default_rng(0)
     micros = []
     for micro in batch.micros:
-        shape = len(micro.shards), TOKENS + 1
+        rows = len(micro.shards) if micro.packing is None else config.rows_at_once
+        if config.run.deterministic:
+            rows = 1
+        shape = rows, config.data.max_length + 1
         mask_BT = np.ones(shape, np.float32)
         mask_BT[:, 0] = 0
-        micros.append(replace(micro, tokens_BT=random.integers(2, 200, shape).astype(np.int32), mask_BT=mask_BT))
+        tokens_BT = random.integers(2, 200, shape).astype(np.int32)
+        packing, shards = micro.packing, micro.shards
+        if packing is not None:
+            samples = tuple(sample for row in packing.samples for sample in row)
+            segments_BT = np.zeros(shape, np.int32)
+            segments_BT[0] = 1 + np.arange(shape[1]) * len(samples) // shape[1]
+            packing = Packing(segments_BT, np.zeros(shape, np.int32), (samples, *[()] * (rows - 1)))
+            shards = (micro.shards[0],) * rows
+        micros.append(replace(micro, shards=shards, tokens_BT=tokens_BT, mask_BT=mask_BT, packing=packing))
     return replace(batch, micros=tuple(micros))
 
 
@@ -87,7 +105,7 @@ def measured(config: Config, folder: Path) -> tuple[int, int, int]:
     keepers = deal_slices(ranks, ((),) * SLICES, copies_of(workers, config.parallel.replicas)) if sharded else ()
     replica.begin(held_by(ranks[0], keepers))
     order = StepOrder(Generation(1), Step(1), Cursor(0), ROWS, owners, ranks)
-    batch = longest(trio.run(equipment.feeder().take, order, ranks[0]))
+    batch = longest(trio.run(equipment.feeder().take, order, ranks[0]), config)
     mx.reset_peak_memory()
     local = Local(order.step, alone=workers == 1)
     replica.add_gradients(local, batch)

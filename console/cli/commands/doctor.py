@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 HELP = "look at this machine: Python, MLX, BLAS and its speed, memory"
@@ -28,7 +29,6 @@ def run(args: argparse.Namespace) -> int:
 
 def survey() -> dict[str, Any]:
     """Everything that the command prints, by name; takes about a second. Loads the BLAS and mlx into this process."""
-    import os
     import platform
     import shutil
     from dataclasses import asdict
@@ -41,9 +41,9 @@ def survey() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "versions": versions(),
+        "cores": cores(),
+        "memory_bytes": memory_bytes(),
         "devices": [asdict(device) for device in find_devices()],
         "compiler": shutil.which("g++") or "",
         "compile_supported": compile_supported(),
@@ -51,6 +51,25 @@ def survey() -> dict[str, Any]:
         "gflops": gflops,
     }
     return {**facts, "advice": advice(facts, failure)}
+
+
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Of those that are installed, by name."""
+    return {name: version for name in packages if (version := _version(name))}
+
+
+def cores() -> int | None:
+    """That this process may use; all of the machine where the system does not say which."""
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def memory_bytes() -> int:
+    """Of this machine."""
+    import os
+
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def lines(facts: dict[str, Any]) -> list[str]:

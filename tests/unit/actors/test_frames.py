@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.actors import Beat, Fact, Frame, FrameDecoder, FrameError, Hello, Order, Report, encode
@@ -16,7 +16,7 @@ from runtime.actors.frames import MAX_FRAME_BYTES
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
-    max_leaves=6,
+    max_leaves=4,
 )
 bodies = st.dictionaries(st.text(), json_values, max_size=4)
 frames: st.SearchStrategy[Frame] = st.one_of(
@@ -32,7 +32,8 @@ def packed(body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + body
 
 
-@given(st.lists(frames, max_size=6), st.data())
+@settings(max_examples=40)
+@given(st.lists(frames, max_size=4), st.data())
 def test_frames_survive_any_cut_of_the_stream(sent: list[Frame], data: st.DataObject) -> None:
     stream = b"".join(map(encode, sent))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))

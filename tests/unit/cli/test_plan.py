@@ -44,8 +44,6 @@ def test_a_plan_of_a_file_is_exact_and_starts_nothing(tmp_path: Path, capsys: py
     (device,) = document["devices"]
     assert device["held"]["parameters_bytes"] == 4 * document["parameters"]
     assert device["held"]["optimizer_bytes"] == 8 * document["parameters"]
-    assert main(["plan", str(path), "--schedule-csv", str(tmp_path / "schedule.csv")]) == 2
-    assert "there is no schedule" in capsys.readouterr().err
     assert sorted(each.name for each in tmp_path.iterdir()) == ["mine.toml"]
 
 

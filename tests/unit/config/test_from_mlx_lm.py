@@ -58,11 +58,11 @@ def test_what_mlx_lm_does_by_itself_is_written_down() -> None:
         "schedule": "constant",
     }  # fmt: skip
     assert tables["train"] == {
-        "steps": 1000, "global_batch_size": 4, "micro_batch_size": 4, "max_grad_norm": 0.0, "grad_checkpoint": "none",
+        "steps": 1000, "global_batch_size": 4, "micro_batch_size": 1, "max_grad_norm": 0.0, "grad_checkpoint": "none",
         "log_every": 10,
     }  # fmt: skip
     assert tables["model"]["adapter"] == {"type": "lora", "layers": 16, "rank": 8, "dropout": 0.0, "scale": 20.0}
-    assert tables["data"]["mask"] == "all"
+    assert (tables["data"]["mask"], tables["data"]["window"]) == ("all", 1)
     assert tables["data"]["overlength"] == "truncate"
 
 

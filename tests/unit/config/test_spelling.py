@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runtime.config.fields import all_keys, all_tables
 from runtime.config.peers import KEYS_OF_PEERS, TABLES_OF_PEERS
-from runtime.config.spelling import edit_distance, likely_choice, likely_keys, likely_tables
+from runtime.config.spelling import edit_distance, fewest_edits, likely_choice, likely_keys, likely_tables
 
 
 def hints(unknown: str) -> list[str]:
@@ -91,7 +91,7 @@ SHORT = st.text("abc", max_size=6)
 def test_distance_is_symmetric_bounded_and_zero_only_for_equals(one: str, other: str) -> None:
     distance = edit_distance(one, other)
     assert distance == edit_distance(other, one)
-    assert abs(len(one) - len(other)) <= distance <= max(len(one), len(other))
+    assert abs(len(one) - len(other)) <= fewest_edits(one, other) <= distance <= max(len(one), len(other))
     assert (distance == 0) == (one == other)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from runtime.plan.activations import (
     Batch,
     Footprint,
+    attention_bytes,
     boundary_bytes,
     footprint,
     head_bytes,
@@ -36,13 +37,25 @@ def test_the_head_keeps_three_arrays_of_the_vocabulary() -> None:
 def test_checkpointing_keeps_inputs_and_computes_the_rest_again() -> None:
     model = llama(layers=9)
     whole, boundary, head = layer_bytes(model.layers[0], model, BATCH), 4 * 32 * 8, head_bytes(model, BATCH)
-    assert footprint(model.layers, model, BATCH, "none", has_head=True) == Footprint(9 * whole + head, 0)
     assert footprint(model.layers, model, BATCH, "layer", has_head=True) == Footprint(9 * boundary + head, 3 * whole)
     assert footprint(model.layers, model, BATCH, "full", has_head=False) == Footprint(
         3 * boundary, 3 * boundary + 3 * whole
     )
     assert footprint(model.layers[:4], model, BATCH, "full", has_head=False).each_bytes == 2 * boundary
     assert Footprint(3, 5).peak_bytes(4) == 17
+
+
+def test_the_last_layer_needs_more_on_its_way_back_most_of_it_for_attention_where_rows_are_long() -> None:
+    model, head = llama(), head_bytes(llama(), BATCH)
+    linear, scores = 4 * 32 * (10 * 8 + 5 * 24), attention_bytes(model, BATCH)
+    assert scores == 4 * 32 * 2 * 16
+    assert footprint(model.layers, model, BATCH, "none", has_head=True) == Footprint(
+        4 * (linear + scores) + head, linear
+    )
+    long = Batch(rows=1, positions=256)
+    found = footprint(model.layers, model, long, "none", has_head=False)
+    assert found.once_bytes == 3 * attention_bytes(model, long) == 3 * 4 * 256 * 2 * 256
+    assert footprint((), model, long, "none", has_head=False) == Footprint(0, 0)
 
 
 def test_a_token_meets_only_the_experts_that_it_is_sent_to() -> None:
