@@ -87,7 +87,7 @@ class ConsoleApp(App[None]):
         await self.switch_mode(tab_of(intent.screen).name)
         screen = self.screen
         if intent.at and isinstance(screen, BaseScreen):
-            screen.arrive(**intent.at)
+            screen.arrive(intent.at)
 
     @on(Say)
     def say(self, intent: Say) -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "plan": "what a run needs per device, before anything is started: memory, stages, schedule",
     "config": "make, check or show a configuration",
     "data": "show what a configuration trains on: samples with the learnt part marked, and what is left out",
-    "checkpoints": "list, verify, export or prune the checkpoints of a run",
+    "checkpoints": "list, verify, export, prune, pin or delete the checkpoints of a run",
     "console": "look at a run and steer it, in this terminal",
     "status": "where a live run is: step, loss, workers",
     "plot": "the curves of a run in the terminal, or as a report: .html, .svg, .png",

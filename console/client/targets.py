@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from console.client.feeds import Control, Feed, no_control
 from console.client.picture import Liveness, Picture
+from console.client.stream import Where
 from runtime.view.cards import RunView
 
 
@@ -25,6 +26,8 @@ class Target:
     may_act: bool = False
     """Whether this console may change the run, not only look at it."""
     control: Control = no_control
+    where: Where | None = None
+    """Where its monitor listens, for the logs of a run elsewhere."""
     come_back: str = ""
     """The command that opens this console again."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)

@@ -28,7 +28,7 @@ class Copy(Message):
 
 
 class Go(Message):
-    """Show another screen, and there something special (`at` means what the screen's `arrive` says)."""
+    """Show another screen, and there something special (`at`: see `arrive` of that screen)."""
 
     def __init__(self, screen: str, **at: Any) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ sentence, where the console may only look.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual import events
@@ -60,7 +60,7 @@ class BaseScreen(Screen[None]):
         warnings = sum(card.level == "warning" for card in alarms)
         return joined([time_left(moment.view.run), alarms_line(critical, warnings)], Span("  "))
 
-    def arrive(self, **at: Any) -> None:
+    def arrive(self, at: Mapping[str, Any]) -> None:
         """Somebody came here with something special in mind (messages.intents.Go)."""
 
     def stamp(self) -> object:
@@ -86,11 +86,11 @@ class BaseScreen(Screen[None]):
         if stamp == self._stamp and not force:
             return
         old, self._stamp = self._stamp, stamp
-        self._draw_heading(moment)
         if moment is not None and (force or not self.seat.is_frozen or old is None):
             self.moment = moment
             self.set_class(not moment.is_believable, "-stale")
             self.draw(moment)
+        self.draw_heading()
 
     def redraw(self) -> None:
         """Draw what is known already, after a choice of the user."""
@@ -116,7 +116,9 @@ class BaseScreen(Screen[None]):
         done = getattr(self, f"do_{action}", None) or getattr(self.app, f"do_{action}")
         done()
 
-    def _draw_heading(self, moment: Moment | None) -> None:
+    def draw_heading(self) -> None:
+        """The title line, the tab line and the keys alone."""
+        moment = self.seat.moment()
         width, said = self.size.width, EMPTY
         if moment is not None:
             run, over = moment.view.run, bool(moment.view.run.outcome)

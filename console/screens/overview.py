@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from textual import on
@@ -10,14 +10,14 @@ from textual.containers import Horizontal, Vertical
 
 from console.client.picture import HeardCurve
 from console.client.targets import Moment
-from console.messages.intents import Copy, Say
+from console.messages.intents import Copy, Go, Say
 from console.screens.base import BaseScreen
 from console.state.alarms import alarm_rows, alarms_title
 from console.state.devices import device_rows, host_lines
 from console.state.pulse import pulse_lines
 from console.state.spans import EMPTY, Line
 from console.state.story import newest_first
-from console.state.tree import budgets, detail_lines, tree_rows
+from console.state.tree import budgets, detail_lines, is_open, tree_rows
 from console.widgets.sheet import Row, Sheet
 
 _MOST_EVENTS = 200
@@ -82,6 +82,29 @@ class OverviewScreen(BaseScreen):
         """Open or close a node."""
         self._turned ^= {chosen.key}
         self.redraw()
+
+    @on(Sheet.Chosen, "#events")
+    def to_logs(self, chosen: Sheet.Chosen) -> None:
+        """A fact among the lines of that time."""
+        self.post_message(Go("logs", seq=int(chosen.key)))
+
+    def arrive(self, at: Mapping[str, Any]) -> None:
+        """To the `node` of the tree; its parent is opened."""
+        node = at["node"]
+        tree = self._sheet("tree")
+        if self.moment is not None and tree.place_of(node) is None:
+            parent = self.moment.view.nodes[node].parent if node in self.moment.view.nodes else ""
+            if parent in self.moment.view.nodes and not is_open(
+                self.moment.view, self.moment.view.nodes[parent], self._turned
+            ):
+                self._turned ^= {parent}
+                self.redraw()
+        tree.choose(node)
+        tree.focus()
+
+    def do_logs(self) -> None:
+        """What the chosen node says."""
+        self.post_message(Go("logs", source=self._sheet("tree").chosen.rpartition("/")[2]))
 
     def do_copy_fix(self) -> None:
         """The command of the chosen alarm, or of the first."""

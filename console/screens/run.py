@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,9 +67,9 @@ class RunScreen(BaseScreen):
         readout.show(
             state.readout(self._charts, source, self.choice, self.baseline, readout.size.width, readout.size.height - 1)
         )
-        self._draw_heading(moment)
+        self.draw_heading()
 
-    def arrive(self, **at: Any) -> None:
+    def arrive(self, at: Mapping[str, Any]) -> None:
         """`step`: put the cursor there; `metric`: choose its chart."""
         if "step" in at:
             self._choose(replace(self.choice, look=replace(self.choice.look, axis="step", cursor=float(at["step"]))))

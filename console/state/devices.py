@@ -20,6 +20,8 @@ _HEADS = (
 )
 _NONE = line(("-", "dim"))
 _LOW_DISK_BYTES = 2 << 30
+_ABOVE_PLAN = 1.1
+"""As the alarm for it has it."""
 
 
 def device_rows(view: RunView, width: int) -> list[tuple[Line, str]]:
@@ -27,7 +29,9 @@ def device_rows(view: RunView, width: int) -> list[tuple[Line, str]]:
     ranks = sorted({*view.workers, *view.devices}, key=int)
     if not ranks:
         return [(line(("no worker yet", "dim")), "")]
-    rows = [_cells(view.workers.get(rank), view.devices.get(rank), rank) for rank in ranks]
+    rows = [
+        _cells(view.workers.get(rank), view.devices.get(rank), rank, is_over=bool(view.run.outcome)) for rank in ranks
+    ]
     used = [place for place in range(len(_HEADS)) if place < 2 or any(row[place] != _NONE for row in rows)]
     lines = table([_HEADS[place] for place in used], [[row[place] for place in used] for row in rows], width)
     return [(lines[0], ""), *((told, f"run/node/worker-{rank}") for told, rank in zip(lines[1:], ranks, strict=True))]
@@ -60,15 +64,15 @@ def split_lines(run: RunCard, width: int) -> list[Line]:
     return [first, cut((Span(" " * len(label)), *joined(legend, Span("  "))), width)]
 
 
-def _cells(worker: WorkerCard | None, device: DeviceCard | None, rank: str) -> list[Line]:
-    phase = worker.phase if worker else ""
+def _cells(worker: WorkerCard | None, device: DeviceCard | None, rank: str, *, is_over: bool) -> list[Line]:
+    phase = ("ended" if is_over else worker.phase) if worker else ""
     held = device.process_bytes if device else None
     peak, planned = (device.peak_bytes, device.planned_bytes) if device else (0, 0)
-    over = bool(planned) and peak > planned
+    over = bool(planned) and peak > _ABOVE_PLAN * planned
     cores = device.process_cpu if device else None
     return [
         line((f"{rank}", "strong")),
-        line((phase, _PHASES.get(phase, "plain"))),
+        line((phase, _PHASES.get(phase, "dim"))),
         _text(worker.host if worker else ""),
         _text(worker.device if worker else ""),
         line(f"{cores:.0%}") if cores is not None else _NONE,

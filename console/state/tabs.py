@@ -19,6 +19,8 @@ class Tab(NamedTuple):
 TABS: tuple[Tab, ...] = (
     Tab("1", "overview", "Overview", "overview:OverviewScreen"),
     Tab("2", "run", "Run", "run:RunScreen"),
+    Tab("4", "checkpoints", "Checkpoints", "checkpoints:CheckpointsScreen"),
+    Tab("5", "logs", "Logs", "logs:LogsScreen"),
 )  # fmt: skip
 """By number: 1 Overview, 2 Run, 3 Config, 4 Checkpoints, 5 Logs, 6 Hosts."""
 

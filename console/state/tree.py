@@ -62,7 +62,7 @@ def detail_lines(view: RunView, path: str, now_seconds: float, width: int) -> li
     facts = [node.host, node.device, f"pid {node.pid}" if node.pid else "", f"start {node.incarnation}"]
     if node.beat_seconds:
         facts.append(f"beat {duration(max(0.0, now_seconds - node.beat_seconds))} ago")
-    lines = [line(clean("  ".join(part for part in facts if part)))]
+    lines = [line(clean(" · ".join(part for part in facts if part)))]
     left = budget_left(node, now_seconds)
     if left is not None:
         lines.append(

@@ -34,7 +34,8 @@ class Sheet(Drawn, ScrollView):
 
     DEFAULT_CSS = """
     Sheet { border: round $line; border-title-color: $tone-accent; border-subtitle-color: $tone-dim;
-            background: $background; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1; }
+            background: $background; padding: 0 1; overflow-x: hidden; overflow-y: auto;
+            scrollbar-size-vertical: 1; scrollbar-color: $line; scrollbar-background: $background; }
     Sheet:focus { border: round $line-focus; border-title-style: bold; }
     Sheet.-plain { border: none; }
     """
@@ -107,7 +108,7 @@ class Sheet(Drawn, ScrollView):
 
     def render_line(self, y: int) -> Strip:
         """Textual asks for one line of the visible part."""
-        width, place = self.size.width, self.scroll_offset.y + y
+        width, place = self.room, self.scroll_offset.y + y
         if place >= len(self._rows):
             return self.blank(width)
         row = self._rows[place]
@@ -119,7 +120,7 @@ class Sheet(Drawn, ScrollView):
 
     def titled(self, title: str, note: str = "") -> None:
         """Another title, and a note in the lower border; no markup is read. Costs a painting of the whole sheet."""
-        wanted = (Content(f" {title} "), Content(f" {note} ") if note else None)
+        wanted = (Content(title), Content(note) if note else None)
         if wanted != self._titles:
             self._titles = wanted
             self.border_title, self.border_subtitle = wanted
@@ -135,6 +136,7 @@ class Sheet(Drawn, ScrollView):
             return False
         self.chosen = key
         self._see(place)
+        self.call_after_refresh(self._see_chosen)  # rows that have just come are not scrollable yet
         return True
 
     def action_move(self, by: int) -> None:
@@ -184,6 +186,11 @@ class Sheet(Drawn, ScrollView):
     def _keep_cursor(self) -> None:
         if self._has_cursor and (not self.chosen or self.place_of(self.chosen) is None):
             self.chosen = next((row.key for row in self._rows if row.key), "")
+
+    def _see_chosen(self) -> None:
+        place = self.place_of(self.chosen)
+        if place is not None:
+            self._see(place)
 
     def _see(self, place: int) -> None:
         height, top = self.scrollable_content_region.height, self.scroll_offset.y

@@ -1,4 +1,4 @@
-"""`checkpoints list|verify|export|prune RUN`: what a run saved, whether it is whole, and how to get it out."""
+"""`checkpoints list|verify|export|prune|pin|delete RUN`: what was saved, is it whole, and how to get it out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 _Parser = TypeVar("_Parser", bound=argparse.ArgumentParser)
 
-HELP = "list, verify, export or prune the checkpoints of a run"
+HELP = "list, verify, export, prune, pin or delete the checkpoints of a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the four subcommands."""
-    commands = parser.add_subparsers(dest="checkpoints_command", required=True, metavar="list|verify|export|prune")
+    """Adds the subcommands."""
+    commands = parser.add_subparsers(
+        dest="checkpoints_command", required=True, metavar="list|verify|export|prune|pin|delete"
+    )
     listing = _subcommand(commands, "list", "what was saved, oldest first, from the manifests alone")
     listing.set_defaults(act=_list)
     verify = _subcommand(commands, "verify", "compare every byte with the manifests; one parameter hash per checkpoint")
@@ -46,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many of the newest stay (default: the run's rule)",
     )  # fmt: skip
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    pin = _subcommand(commands, "pin", "keep a checkpoint whatever the run's rule says; --off undoes it")
+    pin.set_defaults(act=_pin)
+    pin.add_argument("--off", action="store_true", help="the rule counts for it again")
+    delete = _subcommand(commands, "delete", "delete one checkpoint; never the newest, never a pinned one")
+    delete.set_defaults(act=_delete)
+    for one in (pin, delete):
+        one.add_argument("--step", type=int, metavar="N", required=True, help="the checkpoint of this step")
 
 
 def _subcommand(commands: argparse._SubParsersAction[_Parser], name: str, help_line: str) -> _Parser:
@@ -217,6 +226,60 @@ def _prune(args: argparse.Namespace) -> int:
     return 0
 
 
+def _pin(args: argparse.Namespace) -> int:
+    from runtime.checkpoint.durable import explain
+    from runtime.checkpoint.layout import PINNED_NAME
+    from runtime.errors import CheckpointError
+
+    mark = _of_step(args) / PINNED_NAME
+    try:
+        mark.unlink(missing_ok=True) if args.off else mark.touch()
+    except OSError as error:
+        raise CheckpointError(f"{mark} cannot be changed: {explain(error, mark.parent)}") from error
+    _tell(args, mark.parent, "no longer pinned" if args.off else "pinned")
+    return 0
+
+
+def _delete(args: argparse.Namespace) -> int:
+    from runtime.checkpoint.durable import explain
+    from runtime.checkpoint.layout import PINNED_NAME, remove
+    from runtime.errors import CheckpointError, UsageError
+
+    folder = _of_step(args)
+    if folder == _some_folders(args.run)[0]:
+        raise UsageError(f"{folder} is the newest one, from which the run goes on; nothing was deleted")
+    if (folder / PINNED_NAME).exists():
+        raise UsageError(
+            f"{folder} is pinned; `mlx-distributed checkpoints pin {args.run} --step {args.step} --off` first"
+        )
+    try:
+        with _owned(args.run):
+            remove(folder)
+    except OSError as error:
+        raise CheckpointError(f"{folder} could not be deleted: {explain(error, folder.parent)}") from error
+    _tell(args, folder, "deleted")
+    return 0
+
+
+def _of_step(args: argparse.Namespace) -> Path:
+    """The folder of `--step`. Raises UsageError where there is none."""
+    from runtime.errors import UsageError
+
+    found = [folder for folder in _some_folders(args.run) if _step(folder) == args.step]
+    if not found:
+        raise UsageError(
+            f"{args.run} has no checkpoint of step {args.step}; `mlx-distributed checkpoints list {args.run}`"
+        )
+    return found[0]
+
+
+def _tell(args: argparse.Namespace, folder: Path, done: str) -> None:
+    if args.json:
+        _print_json({"step": args.step, "path": str(folder), "done": done})
+    else:
+        print(f"{folder}: {done}")
+
+
 @contextmanager
 def _owned(run_folder: Path) -> Iterator[None]:
     """Hold the run's lock: nobody goes on from what is being deleted. Raises CheckpointError if a run is alive."""
@@ -224,7 +287,7 @@ def _owned(run_folder: Path) -> Iterator[None]:
     from runtime.errors import CheckpointError
 
     try:
-        lock = RunLock.take(run_folder, "", f"mlx-distributed checkpoints prune {run_folder}")
+        lock = RunLock.take(run_folder, "", f"mlx-distributed checkpoints {run_folder}")
     except RunFolderInUse as in_use:
         raise CheckpointError(
             f"{in_use}; nothing was deleted: a live run deletes old checkpoints itself, by checkpoint.keep_last"

@@ -261,7 +261,7 @@ def test_metrics_are_filtered_by_name_and_another_screen_can_point_at_a_step(tmp
             assert screen.query_one(Chart).lines[0][0].text == "held-out/bleu"
             await pilot.press("slash", "escape")
             assert screen.choice.pattern == "bleu"
-            screen.arrive(step=7, metric="held-out/bleu")
+            screen.arrive({"step": 7, "metric": "held-out/bleu"})
             assert "at step 7" in shown(app)
 
     in_console(used)
