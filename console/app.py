@@ -6,6 +6,7 @@ What is shown is decided in console.state, laid out by console.screens and paint
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path, PurePath
@@ -16,6 +17,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from console.client.replay import ReplayFeed
 from console.client.targets import Moment, Targets
 from console.dialogs.help import HelpDialog, help_rows
 from console.messages.intents import Act, Copy, Go, Say
@@ -128,6 +130,34 @@ class ConsoleApp(App[None]):
         """The next run."""
         self.targets.next()
         self.tick()
+
+    def do_later(self) -> None:
+        """On by a fiftieth."""
+        self._replay(lambda feed: feed.scrub(0.02))
+
+    def do_earlier(self) -> None:
+        """Back by a fiftieth."""
+        self._replay(lambda feed: feed.scrub(-0.02))
+
+    def do_next_fact(self) -> None:
+        """To the next thing that happened."""
+        self._replay(lambda feed: feed.step(1))
+
+    def do_last_fact(self) -> None:
+        """To the thing before."""
+        self._replay(lambda feed: feed.step(-1))
+
+    def do_play(self) -> None:
+        """As a film."""
+        self._replay(ReplayFeed.play)
+
+    def _replay(self, move: Callable[[ReplayFeed], None]) -> None:
+        current = self.targets.current
+        if current is not None and isinstance(current.feed, ReplayFeed):
+            move(current.feed)
+            self.tick()
+        else:
+            self.post_message(Say("this is no replay; `mlx-distributed console --replay RUN` is"))
 
     def do_theme(self) -> None:
         """The next look."""

@@ -15,6 +15,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from console.client.replay import ReplayFeed
 from console.client.targets import Moment
 from console.messages.intents import Say
 from console.state.heading import alarms_line, liveness_line, tab_line, time_left, title_line
@@ -22,6 +23,7 @@ from console.state.keymap import footer_of, keys_of, refusal_of
 from console.state.keys.row import Key
 from console.state.spans import EMPTY, Line, Span, joined, line
 from console.state.tabs import TABS
+from console.state.timeline import timeline_line
 from console.widgets.bar import Bar
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class BaseScreen(Screen[None]):
         yield Bar("title")
         yield Bar("tabs")
         yield from self.body()
+        yield Bar("timeline")
         yield Bar("keys")
 
     def look(self, *, force: bool = False) -> None:
@@ -127,6 +130,7 @@ class BaseScreen(Screen[None]):
                 moment.age_seconds,
                 moment.target.feed.trouble,
                 is_over=over,
+                replaying=isinstance(moment.target.feed, ReplayFeed),
                 frozen=self.seat.is_frozen,
             )
             self.query_one("#title", Bar).show(title_line(run, said, width, place=moment.target.name))
@@ -134,8 +138,19 @@ class BaseScreen(Screen[None]):
         else:
             self.query_one("#title", Bar).show(line((" mlx-distributed", "accent")))
             self.query_one("#tabs", Bar).show(tab_line(TABS, self.SCOPE, EMPTY, width))
+        self._draw_timeline(moment)
         may_act = moment is not None and moment.target.may_act
         self.query_one("#keys", Bar).show(keys_line(footer_of(self.SCOPE, may_act=may_act), width))
+
+    def _draw_timeline(self, moment: Moment | None) -> None:
+        feed = moment.target.feed if moment is not None else None
+        self.set_class(isinstance(feed, ReplayFeed), "-replay")
+        if isinstance(feed, ReplayFeed):
+            film = feed.speed if feed.is_playing else None
+            told = timeline_line(
+                feed.begin_seconds, feed.end_seconds, feed.at_seconds, feed.marks, self.size.width, film=film
+            )
+            self.query_one("#timeline", Bar).show(told)
 
 
 def bindings_of(scope: str) -> list[BindingType]:

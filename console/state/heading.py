@@ -36,10 +36,14 @@ def title_line(run: RunCard, said: Line, width: int, *, place: str) -> Line:
     return between(left, (*said, Span(" ")), width)
 
 
-def liveness_line(liveness: str, age_seconds: float | None, trouble: str, *, is_over: bool, frozen: bool) -> Line:
+def liveness_line(
+    liveness: str, age_seconds: float | None, trouble: str, *, is_over: bool, frozen: bool, replaying: bool = False
+) -> Line:
     """LIVE; STALE with its age; REPLAY; what a reader may believe. An age is told only where it is bad news."""
     if frozen:
         return line(("FROZEN", "warn"), (" Space goes on", "dim"))
+    if replaying:
+        return line(("◆ ", "accent"), ("REPLAY", "accent"))
     if liveness == "live":
         return line(("● ", "good"), ("LIVE", "good"))
     if liveness == "stale":

@@ -34,7 +34,10 @@ def run(args: argparse.Namespace) -> int:
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("the console needs a terminal; for scripts there is `mlx-distributed status RUN --json`")
-    targets = [target_of(place, operate=args.operate) for place in [args.target, *args.attach] if place]
+    mine = args.operate or (args.target is not None and owns(Path(args.target)))
+    targets = [target_of(args.target, operate=mine)] if args.target else []
+    targets += [target_of(place, operate=args.operate) for place in args.attach]
+    targets += [replay_of(args.replay)] if args.replay else []
 
     from console.app import ConsoleApp
     from console.client.targets import Targets
@@ -50,6 +53,27 @@ def run(args: argparse.Namespace) -> int:
     if app.farewell:
         print(app.farewell)
     return app.return_code or 0
+
+
+def owns(folder: Path) -> bool:
+    """Whether the run belongs to the user of this console, who may steer it then."""
+    import os
+
+    try:
+        return folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
+
+
+def replay_of(folder: Path) -> Target:
+    """A run's past. Raises UsageError for what is no run."""
+    from console.client.replay import ReplayFeed
+    from console.client.targets import Target
+    from runtime.errors import UsageError
+
+    if not (folder / "events.jsonl").is_file():
+        raise UsageError(f"{folder} is no run: it has no events.jsonl; RUN is a run's folder, e.g. runs/quickstart")
+    return Target(str(folder), ReplayFeed(folder), folder)
 
 
 def target_of(place: str, *, operate: bool) -> Target:

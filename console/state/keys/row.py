@@ -38,7 +38,9 @@ _NAMES = {
     "space": "Space", "tab": "Tab", "shift+tab": "S-Tab", "up": "↑", "down": "↓", "left": "←", "right": "→",
     "delete": "Del", "home": "Home", "end": "End", "pageup": "PgUp", "pagedown": "PgDn",
     "left_square_bracket": "[", "right_square_bracket": "]", "exclamation_mark": "!", "less_than_sign": "<",
-    "greater_than_sign": ">", "full_stop": ".", "comma": ",",
+    "greater_than_sign": ">", "right_parenthesis": ")", "left_parenthesis": "(",
+    "shift+right": "S-→", "shift+left": "S-←",
+    "equals_sign": "=", "full_stop": ".", "comma": ",",
 }  # fmt: skip
 
 
