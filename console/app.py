@@ -18,9 +18,9 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from console.client.replay import ReplayFeed
-from console.client.targets import Moment, Targets
+from console.client.targets import Moment, Target, Targets
 from console.dialogs.help import HelpDialog, help_rows
-from console.messages.intents import Act, Copy, Go, Say
+from console.messages.intents import Act, Attach, Copy, Go, Say
 from console.screens.base import BaseScreen
 from console.screens.palette import Commands
 from console.state import keymap
@@ -28,7 +28,10 @@ from console.state.tabs import TABS, Tab, tab_of
 from console.state.terminal import THEMES, Terminal
 from console.widgets.drawn import Drawn
 from console.widgets.themes import LOOKS
+from runtime.errors import MlxdError
 
+OpenTarget = Callable[[str, bool], Target]
+"""Makes a target of what the command line takes, and whether it may be changed. Raises MlxdError for what is none."""
 TICK_SECONDS = 1.0
 STYLES = Path(__file__).parent / "styles"
 COME_BACK = "the run goes on; come back with: {command}"
@@ -44,9 +47,19 @@ class ConsoleApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding(tab.key, f"show_tab('{tab.name}')", show=False) for tab in TABS]
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, targets: Targets, terminal: Terminal, **options: Any) -> None:
+    def __init__(
+        self,
+        targets: Targets,
+        terminal: Terminal,
+        *,
+        config: Path | None = None,
+        open_target: OpenTarget | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.targets = targets
+        self.config = config
+        self._open_target = open_target
         self.terminal = terminal
         self.is_frozen = False
         self.farewell = ""
@@ -65,7 +78,7 @@ class ConsoleApp(App[None]):
 
     async def on_mount(self) -> None:
         """The first screen, the feeds, the tick."""
-        await self.switch_mode(TABS[0].name)
+        await self.switch_mode(TABS[0].name if self.targets.all else "config")
         self.targets.start()
         self.set_interval(TICK_SECONDS, self.tick)
 
@@ -90,6 +103,22 @@ class ConsoleApp(App[None]):
         screen = self.screen
         if intent.at and isinstance(screen, BaseScreen):
             screen.arrive(intent.at)
+
+    @on(Attach)
+    async def attach(self, intent: Attach) -> None:
+        """One more run, shown at once."""
+        known = next((target for target in self.targets.all if target.name == intent.place), None)
+        if known is None and self._open_target is not None:
+            try:
+                known = self._open_target(intent.place, intent.is_own)
+            except MlxdError as refused:
+                self.say(Say(str(refused), is_bad=True))
+                return
+            self.targets.add(known)
+        if known is not None:
+            self.targets.show(known)
+            await self.switch_mode(tab_of(intent.screen).name)
+            self.tick()
 
     @on(Say)
     def say(self, intent: Say) -> None:

@@ -69,10 +69,11 @@ class AskDialog(ModalScreen[str | None]):
         width = max(20, sheet.size.width)
         wrong = self._judge(text)
         about = wrapped(self._about, width, 2)
-        sheet.show([*([line((each, "dim")) for each in about]), _verdict(wrong)])
+        sheet.show([*([line((each, "dim")) for each in about]), verdict_line(wrong)])
 
 
-def _verdict(wrong: str) -> Line:
+def verdict_line(wrong: str) -> Line:
+    """Whether it is taken, and if not, why."""
     return line(("✗ ", "bad"), (wrong, "bad")) if wrong else line(("✓", "good"))
 
 

@@ -17,6 +17,18 @@ class Act(Message):
         self.subject = subject
 
 
+class Attach(Message):
+    """Look at one more run: a target as the command line takes it."""
+
+    def __init__(self, place: str, screen: str = "run", *, is_own: bool = False) -> None:
+        super().__init__()
+        self.place = place
+        self.screen = screen
+        """What to show of it first."""
+        self.is_own = is_own
+        """This console has just started it, so it may also change it."""
+
+
 class Copy(Message):
     """Put a text on the clipboard."""
 

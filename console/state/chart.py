@@ -153,7 +153,8 @@ def _walls(scale: Scale, rows: int, alphabet: Alphabet) -> list[Line]:
 
 def _axis(chart: Chart, alphabet: Alphabet, cells: int) -> Line:
     """The horizontal axis: numbers with the place that they stand for at their left end, marks over all of it."""
-    letters, tones = [alphabet.floor] * cells, ["dim"] * cells
+    letters = [alphabet.floor] * cells
+    tones: list[Tone] = ["dim"] * cells
     marked = {chart.shown.column(mark.x, cells): mark for mark in chart.marks}
     end = 0
     for tick in within(chart.shown.start, chart.shown.end, max(2, cells // 12)):
@@ -167,7 +168,7 @@ def _axis(chart: Chart, alphabet: Alphabet, cells: int) -> Line:
         if 0 <= place < cells:
             letters[place], tones[place] = mark.letter, mark.tone
     parts: list[Span] = [Span(" " * (GUTTER - 1) + alphabet.corner, "dim")]
-    return (*parts, *_runs(list(zip(letters, tones, strict=True))))  # type: ignore[arg-type]
+    return (*parts, *_runs(list(zip(letters, tones, strict=True))))
 
 
 class _Grid:

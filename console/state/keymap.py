@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from console.state.keys import checkpoints, everywhere, logs, overview, run
+from console.state.keys import checkpoints, config, everywhere, logs, overview, run
 from console.state.keys.row import Key
 from console.state.tabs import TABS, Tab
 
@@ -12,6 +12,7 @@ EVERYWHERE = "everywhere"
 OF_SCREENS: Mapping[str, tuple[Key, ...]] = {
     "overview": overview.KEYS,
     "run": run.KEYS,
+    "config": config.KEYS,
     "checkpoints": checkpoints.KEYS,
     "logs": logs.KEYS,
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from console.state.braille import Alphabet
 from console.state.chart import GUTTER, lines_of
@@ -292,5 +292,5 @@ def anew(choice: Choice) -> Choice:
     return replace(_looking(choice, halvings=0, centre=None, cursor=None), is_single=False)
 
 
-def _looking(choice: Choice, **changes: object) -> Choice:
-    return replace(choice, look=replace(choice.look, **changes))  # type: ignore[arg-type]
+def _looking(choice: Choice, **changes: Any) -> Choice:
+    return replace(choice, look=replace(choice.look, **changes))

@@ -19,6 +19,7 @@ class Tab(NamedTuple):
 TABS: tuple[Tab, ...] = (
     Tab("1", "overview", "Overview", "overview:OverviewScreen"),
     Tab("2", "run", "Run", "run:RunScreen"),
+    Tab("3", "config", "Config", "config:ConfigScreen"),
     Tab("4", "checkpoints", "Checkpoints", "checkpoints:CheckpointsScreen"),
     Tab("5", "logs", "Logs", "logs:LogsScreen"),
 )  # fmt: skip

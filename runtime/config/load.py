@@ -13,11 +13,11 @@ from runtime.config.overrides import apply_overrides
 from runtime.config.places import Finding, Key, Places, dotted, key_of, overlap
 from runtime.config.rule import Rule
 from runtime.config.schema import Config
-from runtime.config.text import read_document
+from runtime.config.text import Document, read_document
 from runtime.config.train import epochs_step_back
 from runtime.config.unbuilt import unbuilt_features
 from runtime.config.validate import validate
-from runtime.errors import ConfigError
+from runtime.errors import ConfigError, Problem
 from runtime.ids import is_run_name
 
 
@@ -45,18 +45,39 @@ def load_config(path: pathlib.Path, overrides: Sequence[str] = ()) -> Config:
     return resolve(path, overrides).config
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a document amounts to, right or wrong."""
+
+    config: Config
+    """With every broken value at its default."""
+    findings: tuple[Finding, ...]
+    """Everything that is wrong, as a reader meets it."""
+    places: Places
+    override_problems: tuple[Problem, ...] = ()
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The findings and what is wrong with the overrides themselves, in words."""
+        return [*map(self.places.problem, self.findings), *self.override_problems]
+
+
 def resolve(path: pathlib.Path, overrides: Sequence[str] = ()) -> Resolved:
     """`load_config`, with the origin of each value. Raises ConfigError with every problem at once."""
-    document = read_document(path)
+    judged = judge(path, read_document(path), overrides)
+    if judged.problems:
+        raise ConfigError(judged.problems)
+    return Resolved(path, judged.config, origins_of(judged))
+
+
+def judge(path: pathlib.Path, document: Document, overrides: Sequence[str] = ()) -> Judged:
+    """A document with overrides on top (they are written into its raw values), and everything that is wrong with it."""
     written, override_problems = apply_overrides(document.raw, overrides)
     places = Places(str(path), document.lines, written)
     config, findings = validate(document.raw)
     findings += unbuilt_features(config)
     findings += broken_rules(config, RULES, findings, places)
-    problems = [places.problem(finding) for finding in sorted(findings, key=places.order)] + override_problems
-    if problems:
-        raise ConfigError(problems)
-    return Resolved(path, config, _origins(config, places))
+    return Judged(config, tuple(sorted(findings, key=places.order)), places, tuple(override_problems))
 
 
 def broken_rules(
@@ -78,7 +99,9 @@ def broken_rules(
             yield Finding(path, finding.fact, finding.fix)
 
 
-def _origins(config: Config, places: Places) -> Mapping[str, str]:
+def origins_of(judged: Judged) -> Mapping[str, str]:
+    """Where each value came from, by its dotted path."""
+    config, places = judged.config, judged.places
     origins = {dotted(path): places.origin(path) for path, _ in leaves(config)}
     if not places.written(("train", "epochs")) and epochs_step_back(config.train.steps):
         origins["train.epochs"] = origins["train.steps"]

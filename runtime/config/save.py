@@ -101,12 +101,13 @@ def _pair(name: str, value: Any, comment: str) -> Iterator[str]:
 
 def _assignment(name: str, value: Any) -> str:
     key = tomli_w.dumps({name: 0}).removesuffix(" = 0\n")
-    return f"{key} = {_inline(value)}"
+    return f"{key} = {literal(value)}"
 
 
-def _inline(value: Any) -> str:
+def literal(value: Any) -> str:
+    """The value as TOML writes it, on one line."""
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_inline(element) for element in value) + "]"
+        return "[" + ", ".join(literal(element) for element in value) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(_assignment(name, inner) for name, inner in value.items()) + "}"
     return tomli_w.dumps({"v": value}).removeprefix("v = ").rstrip("\n")

@@ -37,7 +37,11 @@ class Document:
 
 def read_document(path: pathlib.Path) -> Document:
     """Reads the file; raises ConfigError with one problem unless it is a document with at least one key."""
-    text = _read(path)
+    return document_of(path, _read(path))
+
+
+def document_of(path: pathlib.Path, text: str) -> Document:
+    """What `text`, which stands in `path` or is meant to, says. Raises ConfigError as above."""
     try:
         raw, lines = _parsed(path, text)
     except tomllib.TOMLDecodeError as error:

@@ -14,7 +14,8 @@ HELP = "look at a run and steer it, in this terminal"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at, and what may be done."""
-    parser.add_argument("target", nargs="?", metavar="RUN", help="a run's folder, e.g. runs/quickstart")
+    about = "a run's folder, e.g. runs/quickstart, or a .toml file to edit, plan and launch"
+    parser.add_argument("target", nargs="?", metavar="RUN|CONFIG", help=about)
     parser.add_argument(
         "--attach", action="append", default=[], metavar="TARGET", help="one more run to look at; repeatable"
     )
@@ -34,8 +35,10 @@ def run(args: argparse.Namespace) -> int:
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("the console needs a terminal; for scripts there is `mlx-distributed status RUN --json`")
-    mine = args.operate or (args.target is not None and owns(Path(args.target)))
-    targets = [target_of(args.target, operate=mine)] if args.target else []
+    config = Path(args.target) if args.target and args.target.endswith(".toml") else None
+    run_named = args.target if config is None else None
+    mine = args.operate or (run_named is not None and owns(Path(run_named)))
+    targets = [target_of(run_named, operate=mine)] if run_named else []
     targets += [target_of(place, operate=args.operate) for place in args.attach]
     targets += [replay_of(args.replay)] if args.replay else []
 
@@ -48,7 +51,13 @@ def run(args: argparse.Namespace) -> int:
     terminal = terminal._replace(
         theme=args.theme or terminal.theme, has_unicode=terminal.has_unicode and not args.ascii
     )
-    app = ConsoleApp(Targets(targets), terminal, driver_class=TerminalDriver)
+    app = ConsoleApp(
+        Targets(targets),
+        terminal,
+        config=config,
+        open_target=lambda place, is_own: target_of(place, operate=is_own or args.operate or owns(Path(place))),
+        driver_class=TerminalDriver,
+    )
     app.run(mouse=not args.no_mouse)
     if app.farewell:
         print(app.farewell)

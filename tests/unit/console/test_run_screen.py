@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -13,8 +14,8 @@ from console.dialogs.pick import PickDialog
 from console.screens.run import RunScreen
 from console.state import run as state
 from console.state.braille import BRAILLE
-from console.state.spans import text_of, width_of
-from console.state.traces import Known, Look, Source, figure, figures_of, marks_of, metrics_of, place, title_of
+from console.state.spans import line, text_of, width_of
+from console.state.traces import Axis, Known, Look, Source, figure, figures_of, marks_of, metrics_of, place, title_of
 from console.widgets.chart import Chart, changed_parts
 from runtime.events import CheckpointWritten, EvaluationFinished, Event
 from runtime.events.curve import Bucket
@@ -29,7 +30,7 @@ def said(app: ConsoleApp) -> str:
 
 
 def known(*values: float) -> Known:
-    return Known(1, tuple(Bucket(step, *[value] * 5, 1) for step, value in enumerate(values, 1)))
+    return Known(1, tuple(Bucket(step, value, value, value, value, value, 1) for step, value in enumerate(values, 1)))
 
 
 def source(**curves: Known) -> Source:
@@ -75,7 +76,7 @@ def test_a_screen_without_curves_says_why() -> None:
 
 
 def test_the_same_curve_stands_by_step_by_tokens_and_by_time() -> None:
-    tracks = [FOUR.points("loss", FOUR.track(axis)) for axis in ("step", "tokens", "time")]  # type: ignore[arg-type]
+    tracks = [FOUR.points("loss", FOUR.track(axis)) for axis in get_args(Axis)]
     assert [[point.x for point in points] for points in tracks] == [[1, 2, 3, 4], [100, 200, 300, 400], [0, 1, 2, 3]]
     choice = state.other_axis(state.Choice(look=Look(cursor=3.0, halvings=2)))
     assert (choice.look.axis, choice.look.cursor, choice.look.halvings) == ("tokens", None, 0)
@@ -152,10 +153,10 @@ def test_zoom_and_cursor_stay_within_the_axis() -> None:
 
 
 def test_only_parts_that_differ_are_painted_and_near_ones_together() -> None:
-    old, new = state.line("abcdefghijklmnopqrst"), state.line("abXdYfghijklmnopqrsZ")
+    old, new = line("abcdefghijklmnopqrst"), line("abXdYfghijklmnopqrsZ")
     assert list(changed_parts(old, new)) == [(2, 5), (19, 20)]
     assert list(changed_parts(old, old)) == []
-    assert list(changed_parts(state.line("ab"), state.line("abc"))) == [(0, 6)]
+    assert list(changed_parts(line("ab"), line("abc"))) == [(0, 6)]
 
 
 def told(last: int = 20) -> list[Event]:
