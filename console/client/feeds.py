@@ -6,7 +6,7 @@ A feed has `picture`, `trouble` (one sentence; empty where all is well) and `run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from console.client.wire import Unreachable
 
 LOOK_SECONDS = 1.0
 METRICS = ("*",)
+ALWAYS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "axis/*", "*/loss")
+"""Curves that every screen may draw; of a monitor others are asked for only while they are visible."""
 Control = Callable[[], Awaitable[str]]
 """The address of a run's Control service, for actions. Raises Unreachable where there is none."""
 
@@ -33,6 +35,9 @@ class Feed(Protocol):
     @property
     def trouble(self) -> str:
         """Why nothing new comes, one sentence; empty where something does."""
+
+    def watch(self, metrics: Iterable[str]) -> None:
+        """These curves are visible now, beside those that always are."""
 
     async def run(self) -> None:
         """Keep the picture up to date until cancelled."""
@@ -49,6 +54,10 @@ class StreamFeed:
     def trouble(self) -> str:
         """Why there is no connection."""
         return self.stream.trouble
+
+    def watch(self, metrics: Iterable[str]) -> None:
+        """Ask the monitor for them."""
+        self.stream.watch(dict.fromkeys((*ALWAYS, *metrics)))
 
     async def run(self) -> None:
         """Listen, and connect again."""
@@ -70,6 +79,10 @@ class FolderFeed:
     def trouble(self) -> str:
         """What is wrong with the journal or with the connection."""
         return self._trouble or self._stream.trouble
+
+    def watch(self, metrics: Iterable[str]) -> None:
+        """Ask the monitor for them; from the journal all of them are known."""
+        self._stream.watch(dict.fromkeys((*ALWAYS, *metrics)))
 
     async def run(self) -> None:
         """Follow the monitor; when the run has none any more, its journal, until the run is resumed."""
@@ -108,8 +121,8 @@ class FolderFeed:
 
 
 def want_all() -> pb.Want:
-    """Every row, every event, every curve, once a second."""
-    return pb.Want(metrics=METRICS, events=True, max_hz=1.0)
+    """Every row, every event, the curves that are always wanted, once a second."""
+    return pb.Want(metrics=ALWAYS, events=True, max_hz=1.0)
 
 
 def control_in(folder: Path) -> Control:

@@ -44,6 +44,8 @@ class Picture:
         """Between two frames with news, as the monitor has it now."""
         self.events: deque[Envelope] = deque(maxlen=MOST_EVENTS)
         self.curves: dict[str, HeardCurve] = {}
+        self.metrics: tuple[str, ...] = ()
+        """Names of all curves that the run has, heard or not."""
         self.changes = 0
         """Grows with everything that changes what is drawn."""
         self.clock_offset_seconds = 0.0
@@ -109,12 +111,14 @@ class Picture:
             self._put((row.topic, row.key), decode(row.topic, row.card) if row.card else None)
         for piece in frame.pieces:
             self._draw(piece)
+        if frame.metrics:
+            self.metrics = tuple(frame.metrics)
         fresh = [envelope for envelope in map(_readable, frame.events) if envelope is not None]
         fresh = [envelope for envelope in fresh if envelope.seq > self.event_seq]
         self.events.extend(fresh)
         if fresh:
             self.event_seq = fresh[-1].seq
-        if fresh or frame.rows or frame.pieces or frame.is_whole:
+        if fresh or frame.rows or frame.pieces or frame.metrics or frame.is_whole:
             self.changes += 1
         return fresh
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +55,9 @@ class ReplayFeed:
     def speed(self) -> float:
         """Seconds of the run in a second of the film."""
         return max(1.0, (self.end_seconds - self.begin_seconds) / FILM_SECONDS)
+
+    def watch(self, metrics: Iterable[str]) -> None:
+        """A journal gives all of them."""
 
     async def run(self) -> None:
         """Read the journal once, show its beginning, then play whenever somebody wants."""

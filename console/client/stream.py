@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,6 +39,22 @@ class RunStream:
         """Why there is no connection now, one sentence; empty while there is one."""
         self.connections = 0
         self._where, self._want = where, want
+        self._later: asyncio.Queue[pb.Want] = asyncio.Queue(maxsize=1)
+        """The newest wish that the monitor has not been told."""
+
+    def watch(self, metrics: Iterable[str]) -> None:
+        """From now on these curves, by name or pattern, and no others. What was heard of others stays."""
+        wished = list(metrics)
+        if wished == list(self._want.metrics):
+            return
+        want = pb.Want()
+        want.CopyFrom(self._want)
+        want.ClearField("metrics")
+        want.metrics.extend(wished)
+        self._want = want
+        if self._later.full():
+            self._later.get_nowait()
+        self._later.put_nowait(want)
 
     async def run(self, heard: Heard) -> None:
         """Listen until cancelled; `heard` is called after every frame, with the events that are new in it."""
@@ -48,7 +64,9 @@ class RunStream:
             try:
                 address = await self._where()
                 async with connected(address) as connection:
-                    stream = connection.listen("/mlxd.Monitor/Watch", self.picture.want(self._want), pb.Frame)
+                    stream = connection.listen(
+                        "/mlxd.Monitor/Watch", self.picture.want(self._want), pb.Frame, self._later
+                    )
                     async for frame in unless_quiet(stream, QUIET_SECONDS):
                         if not frames:
                             self.trouble, self.connections = "", self.connections + 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -42,18 +43,27 @@ class Connection:
             raise Unreachable(_sentence(path, failed)) from failed
         return answer
 
-    async def listen(self, path: str, request: Message, reply: type[Reply]) -> AsyncIterator[Reply]:
-        """What a stream says after one request, until it ends. Raises Unreachable when it breaks."""
+    async def listen(
+        self, path: str, request: Message, reply: type[Reply], later: asyncio.Queue[Any] | None = None
+    ) -> AsyncIterator[Reply]:
+        """What a stream says after one request, until it ends. Raises Unreachable when it breaks.
+
+        What is put into `later` while it lasts is sent too: further requests of the same kind.
+        """
         call = self._channel.stream_stream(
             path, request_serializer=type(request).SerializeToString, response_deserializer=reply.FromString
         )()
+        talk: asyncio.Task[None] | None = None
         try:
             await call.write(request)
+            talk = asyncio.create_task(_talk(call, later)) if later is not None else None
             async for message in call:
                 yield message
         except self._failure as failed:
             raise Unreachable(_sentence(path, failed)) from failed
         finally:
+            if talk is not None:
+                talk.cancel()
             call.cancel()
 
 
@@ -68,6 +78,13 @@ async def connected(address: str) -> AsyncIterator[Connection]:
         yield Connection(channel, aio.AioRpcError)
     finally:
         await channel.close()
+
+
+async def _talk(call: Any, later: asyncio.Queue[Any]) -> None:
+    """Send what comes. A call that has broken is told of by its replies; here it is only the end."""
+    with suppress(Exception):  # grpc.aio raises several kinds for a call that is over; none of them is ours to mend
+        while True:
+            await call.write(await later.get())
 
 
 def _sentence(path: str, failed: Exception) -> str:

@@ -26,7 +26,8 @@ class AskDialog(ModalScreen[str | None]):
     AskDialog { align: center middle; }
     AskDialog > Vertical { width: 76; max-width: 96%; height: auto; padding: 0 1; background: $panel;
                            border: round $line-focus; border-title-color: $tone-accent; }
-    AskDialog Input { border: none; height: 1; padding: 0; background: $background; margin: 0 0 1 0; }
+    AskDialog Input, AskDialog Input:focus { border: none; height: 1; padding: 0; background: $background;
+                                             margin: 0 0 1 0; }
     AskDialog Chart { background: $panel; height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close", show=False)]

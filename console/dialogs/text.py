@@ -22,7 +22,7 @@ class TextDialog(ModalScreen[str | None]):
     TextDialog { align: center middle; }
     TextDialog > Vertical { width: 96%; height: 96%; padding: 0 1; background: $panel; border: round $line-focus;
                             border-title-color: $tone-accent; }
-    TextDialog TextArea { border: none; height: 1fr; padding: 0; background: $panel; }
+    TextDialog TextArea, TextDialog TextArea:focus { border: none; height: 1fr; padding: 0; background: $panel; }
     TextDialog Chart { background: $panel; height: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

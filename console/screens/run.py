@@ -50,7 +50,7 @@ class RunScreen(BaseScreen):
 
     def fact(self, moment: Moment) -> Line:
         """How the curves are looked at, before what every screen says."""
-        own = state.fact(self._charts, self.choice, self.baseline) if self._charts else EMPTY
+        own = state.fact(self._charts, self.choice) if self._charts else EMPTY
         return joined([own, super().fact(moment)], Span("  ")) if self.size.width >= 110 else own
 
     def draw(self, moment: Moment) -> None:
@@ -62,6 +62,7 @@ class RunScreen(BaseScreen):
             return
         self._charts = state.charts_of(source, self.choice, width, height, _alphabet(), self.baseline)
         canvas.show(self._charts.lines)
+        moment.target.feed.watch(self._charts.visible)
         self.query_one("#status", Bar).show((Span(" "), *state.status_line(moment.view.run, self.size.width - 1)))
         readout = self.query_one("#readout", Sheet)
         readout.show(
@@ -192,7 +193,10 @@ class RunScreen(BaseScreen):
     def _source_of(self, moment: Moment) -> Source:
         key = (id(moment.picture), moment.picture.changes)
         if self._source[0] != key:
-            self._source = (key, source_of(moment.picture.curves, moment.view, moment.target.name))
+            self._source = (
+                key,
+                source_of(moment.picture.curves, moment.view, moment.target.name, moment.picture.metrics),
+            )
         return self._source[1]
 
     def _sideways(self, by: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from console.state.figures import shortened, size, some
 from console.state.form import Form, Verdict, differences, tables_of
 from console.state.form_fields import Field, about_table, field_of
-from console.state.spans import EMPTY, Line, Span, Tone, cut, line
+from console.state.spans import EMPTY, Line, Span, Tone, cut, line, width_of
 
 NAME_WIDTH = 19
 VERSION = "schema"
@@ -131,7 +131,7 @@ def plan_lines(planned: Planned, width: int) -> list[Line]:
         ),
         *_fit(planned),
         EMPTY,
-        line((f"{'memory of a device':<24}", "dim"), *(f"{_stage(device, plan):>10}" for device in plan["devices"])),
+        line((f"{'memory of a device':<18}", "dim"), *(f"{_stage(device, plan):>10}" for device in plan["devices"])),
     ]
     for title, key in (
         ("parameters", "parameters_bytes"),
@@ -140,9 +140,9 @@ def plan_lines(planned: Planned, width: int) -> list[Line]:
         ("exchange", "exchange_bytes"),
     ):
         lines.append(_sizes(title, [device["held"][key] for device in plan["devices"]], "dim"))
-    lines.append(_sizes("activations (modelled)", [device["activations_bytes"] for device in plan["devices"]], "dim"))
+    lines.append(_sizes("~ activations", [device["activations_bytes"] for device in plan["devices"]], "dim"))
     lines.append(_sizes("peak", [device["peak_bytes"] for device in plan["devices"]], "strong"))
-    lines.append(line((f"(planned in {planned.seconds:.1f} s; nothing was started)", "dim")))
+    lines.append(line((f"(~ is modelled; planned in {planned.seconds:.1f} s)", "dim")))
     return [cut(each, width) for each in lines]
 
 
@@ -154,7 +154,7 @@ def _fit(planned: Planned) -> list[Line]:
     need = needed_bytes(plan)
     fits = need <= planned.memory_bytes
     sign = line(("✓ fits: ", "good")) if fits else line(("✗ too much: ", "bad"))
-    said = (*sign, *line(f"{some(plan['workers'], 'worker')}, {size(need)} of {size(planned.memory_bytes)}"))
+    said = (*sign, *line(f"{size(need)} of {size(planned.memory_bytes)} here"))
     return [said] if fits else [said, *_hanging(FIXES, HINT_WIDTH, "warn")]
 
 
@@ -170,18 +170,23 @@ def _stage(device: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
 
 
 def _sizes(title: str, sizes: Iterable[int], tone: Tone) -> Line:
-    return line((f"  {title:<22}", tone), *((f"{size(each):>10}", tone) for each in sizes))
+    return line((f"  {title:<16}", tone), *((f"{size(each):>10}", tone) for each in sizes))
 
 
 def difference_lines(values: Mapping[str, str], others: Mapping[str, str], width: int) -> list[Line]:
-    """`- key = old` and `+ key = new` for what differs."""
-    lines: list[Line] = []
-    for name, old, new in differences(values, others):
-        if old is not None:
-            lines.append(cut(line(("- ", "bad"), (f"{name} = {old}", "dim")), width))
-        if new is not None:
-            lines.append(cut(line(("+ ", "good"), f"{name} = {new}"), width))
+    """`* key  old → new` for what differs; of a long key its end, because the values must be seen."""
+    lines = [_difference(*each, width) for each in differences(values, others)]
     return lines or [line(("no difference", "dim"))]
+
+
+def _difference(name: str, old: str | None, new: str | None, width: int) -> Line:
+    sign: tuple[str, Tone] = ("+ ", "good") if old is None else (("- ", "bad") if new is None else ("* ", "warn"))
+    room = max(8, width // 4)
+    before = line((shortened(old, room), "dim")) if old is not None else EMPTY
+    arrow = line((" → ", "dim")) if old is not None and new is not None else EMPTY
+    values = (*before, *arrow, *line(shortened(new, room) if new is not None else ""))
+    left = max(6, width - 4 - width_of(values))
+    return cut((*line(sign, name if len(name) <= left else "…" + name[1 - left :], "  "), *values), width)
 
 
 def choices_of(field: Field) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 
 from console.state.braille import Alphabet
 from console.state.chart import GUTTER, lines_of
-from console.state.figures import count, duration, shortened, some
+from console.state.figures import count, duration, shortened
 from console.state.series import DECAYS, Extent
 from console.state.spans import EMPTY, Column, Line, Span, Tone, joined, line, padded, table, width_of
 from console.state.traces import (
@@ -84,7 +84,7 @@ def charts_of(
     source: Source, choice: Choice, width: int, height: int, alphabet: Alphabet, baseline: Source | None = None
 ) -> Charts:
     """The page of charts that holds the chosen metric, as exactly `height` lines."""
-    metrics = metrics_of(source.curves, choice.pattern)
+    metrics = metrics_of(source.metrics, choice.pattern)
     columns, rows = layout(choice, width, height)
     chosen = min(choice.chosen, max(0, len(metrics) - 1))
     page, pages = chosen // (columns * rows), max(1, -(-len(metrics) // (columns * rows)))
@@ -221,10 +221,11 @@ def _delta(numbers: Figures) -> Line:
     return line((f"{numbers.against:+.3g} ", "plain"), ("better", "good") if good else ("worse", "warn"))
 
 
-def fact(charts: Charts, choice: Choice, baseline: Source | None) -> Line:
+def fact(charts: Charts, choice: Choice) -> Line:
     """What stands at the right of the tab line."""
     look = choice.look
-    parts = [f"x={look.axis}", f"smooth={look.decay:g}"]
+    parts = [f"by {look.axis}"] if look.axis != "step" else []
+    parts.append(f"smooth {look.decay:g}")
     if look.halvings:
         parts.append(f"zoom {2**look.halvings}x")
     if look.cursor is not None:
@@ -232,9 +233,7 @@ def fact(charts: Charts, choice: Choice, baseline: Source | None) -> Line:
     if choice.pattern:
         parts.append(f"/{choice.pattern}")
     if charts.pages > 1:
-        parts.append(f"{some(len(charts.metrics), 'metric')}, page {charts.page + 1}/{charts.pages}")
-    if baseline is not None:
-        parts.append(f"vs {shortened(baseline.name, 20)}")
+        parts.append(f"page {charts.page + 1}/{charts.pages}")
     return line(("  ".join(parts), "dim"))
 
 

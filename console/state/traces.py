@@ -46,6 +46,13 @@ class Source:
     name: str = ""
     planned: int = 0
     """Its last step, as planned; 0 where that is not known."""
+    named: tuple[str, ...] = ()
+    """Metrics that the run has and that were perhaps not heard yet."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All of them, heard or not."""
+        return tuple(dict.fromkeys((*self.curves, *self.named)))
 
     def track(self, axis: Axis) -> Track:
         """What a step is on that axis; steps where the run has no such curve."""
@@ -61,13 +68,13 @@ class Source:
         return points_of(known.buckets, known.width, track) if known is not None else []
 
 
-def source_of(curves: Mapping[str, object], view: RunView, name: str = "") -> Source:
+def source_of(curves: Mapping[str, object], view: RunView, name: str = "", named: tuple[str, ...] = ()) -> Source:
     """What a picture knows (its HeardCurves by name), in the form that is drawn."""
     known = {
         metric: Known(getattr(curve, "width", 1), tuple(getattr(curve, "buckets", {}).values()))
         for metric, curve in curves.items()
     }
-    return Source(known, tuple(view.marks.values()), name or view.run.name, view.run.last_step)
+    return Source(known, tuple(view.marks.values()), name or view.run.name, view.run.last_step, named)
 
 
 def metrics_of(curves: Iterable[str], pattern: str = "") -> tuple[str, ...]:

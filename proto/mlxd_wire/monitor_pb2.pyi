@@ -139,6 +139,7 @@ class Frame(_message.Message):
     DROPPED_FIELD_NUMBER: _builtins.int
     PIECES_FIELD_NUMBER: _builtins.int
     INTERVAL_SECONDS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
     version: _builtins.int
     """of the newest row in it or before it"""
@@ -160,6 +161,10 @@ class Frame(_message.Message):
 
     @_builtins.property
     def pieces(self) -> _containers.RepeatedCompositeFieldContainer[Global___Piece]: ...
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names of all curves that there are, when they are others than the reader was told"""
+
     def __init__(
         self,
         *,
@@ -173,10 +178,11 @@ class Frame(_message.Message):
         dropped: _builtins.int = ...,
         pieces: _abc.Iterable[Global___Piece] | None = ...,
         interval_seconds: _builtins.float = ...,
+        metrics: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "epoch", b"epoch", "event_seq", b"event_seq", "events", b"events", "interval_seconds", b"interval_seconds", "is_whole", b"is_whole", "pieces", b"pieces", "rows", b"rows", "version", b"version", "wall_seconds", b"wall_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dropped", b"dropped", "epoch", b"epoch", "event_seq", b"event_seq", "events", b"events", "interval_seconds", b"interval_seconds", "is_whole", b"is_whole", "metrics", b"metrics", "pieces", b"pieces", "rows", b"rows", "version", b"version", "wall_seconds", b"wall_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

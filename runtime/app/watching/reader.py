@@ -7,7 +7,7 @@ from mlxd_wire import monitor_pb2 as pb
 from runtime.app.watching.board import Board
 from runtime.app.watching.wire import Wish, piece_of
 from runtime.events import RunState
-from runtime.view.metrics import chosen, history, since
+from runtime.view.metrics import chosen, history, names, since
 
 MOST_EVENTS_AT_ONCE = 256
 SLOWEST_SECONDS = 16.0
@@ -27,6 +27,8 @@ class Reader:
         self._curves: dict[str, tuple[int, int]] = {}
         """Metric -> (width of its buckets, newest step) of what it has."""
         self._again: int | None = None
+        self._names: tuple[str, ...] = ()
+        """Of the curves that there are, as it was told."""
 
     def wants(self, want: pb.Want) -> None:
         """From now on it wants something else. Other topics: it gets all of their rows."""
@@ -64,6 +66,9 @@ class Reader:
         if self.wish.events:
             self._add_events(frame)
         frame.pieces.extend(self._pieces(state))
+        if (known := names(state)) != self._names:
+            self._names = known
+            frame.metrics.extend(known)
         frame.dropped = self._dropped
         return frame
 

@@ -50,11 +50,13 @@ def in_time(reading: Callable[[], Awaitable[None]]) -> None:
 
 
 def picture_with_a_beat(address: str) -> Picture:
-    """What a reader has heard by the time at which worker 0 is known to compute."""
+    """What a reader has heard when worker 0 is known to compute, and when the curve came that it asked for later."""
     stream, seen = RunStream(lambda: asyncio.sleep(0, address), pb.Want(events=True, max_hz=10.0)), asyncio.Event()
 
     def heard(picture: Picture, fresh: list[Envelope]) -> None:
         if picture.view.workers["0"].beat_phase == "compute":
+            stream.watch(["grad_norm"])
+        if "grad_norm" in picture.curves:
             seen.set()
 
     async def read() -> None:
@@ -90,6 +92,8 @@ async def test_readers_get_rows_beats_and_lines_and_the_process_ends_when_it_is_
         await monitor.address.ref.tell(Order(BEATS, {"0": [0.5, 4, "compute"]}))
         picture = await trio.to_thread.run_sync(picture_with_a_beat, address)
         assert picture.view.run.step == 4
+        assert list(picture.curves) == ["grad_norm"]
+        assert {"loss", "axis/tokens"} <= set(picture.metrics)
         assert [type(envelope.event) for envelope in picture.events] == [type(STARTED), type(JOINED)]
         assert await trio.to_thread.run_sync(last_lines, address) == ["two", "three"]
     (end,) = listener.all(Exited)

@@ -206,10 +206,10 @@ def plan(peak_bytes: int = 50_000_000, stages: int = 1) -> dict[str, object]:
 
 def test_the_plan_says_whether_it_fits_and_what_to_do() -> None:
     fits = texts(verdict_lines(FORM.verdict, Planned(plan(), memory_bytes=10**9, seconds=1.0), 46))
-    assert "✓ fits: 2 workers, 100.0 MB of 1.0 GB" in fits
+    assert "✓ fits: 100.0 MB of 1.0 GB here" in fits
     assert "10 of them trained" in fits
     much = texts(verdict_lines(FORM.verdict, Planned(plan(10**9), memory_bytes=10**9), 46))
-    assert "✗ too much: 2 workers, 2.0 GB of 1.0 GB" in much
+    assert "✗ too much: 2.0 GB of 1.0 GB here" in much
     assert "fix: a smaller train.micro_batch_size" in much
     stages = texts(verdict_lines(FORM.verdict, Planned(plan(stages=2) | {"trained": 1000}), 60))
     assert "stage 1" in stages
@@ -230,8 +230,9 @@ def test_problems_stand_before_the_plan_and_a_refusal_in_place_of_it() -> None:
 def test_differences_are_told_by_key() -> None:
     form = edited(FORM, "optim.lr", "1e-3")
     said = texts(difference_lines(form.verdict.values, FORM.verdict.values, 60))
-    assert said == "- optim.lr = 0.003\n+ optim.lr = 0.001"
-    assert texts(difference_lines({}, {"a": "1"}, 60)) == "- a = 1"
+    assert said == "* optim.lr  0.003 → 0.001"
+    assert texts(difference_lines({"b": "2"}, {"a": "1"}, 60)) == "+ b  2\n- a  1"
+    assert texts(difference_lines({"model.scratch.hidden": "2"}, {}, 20)) == "+ …scratch.hidden  2"
     assert texts(difference_lines({}, {}, 60)) == "no difference"
 
 

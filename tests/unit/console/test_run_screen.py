@@ -9,6 +9,8 @@ from typing import get_args
 import pytest
 
 from console.app import ConsoleApp
+from console.client.feeds import ALWAYS, StreamFeed
+from console.client.wire import Unreachable
 from console.dialogs.ask import AskDialog
 from console.dialogs.pick import PickDialog
 from console.screens.run import RunScreen
@@ -57,7 +59,30 @@ def test_three_hundred_metrics_are_paged_through_and_a_page_has_only_its_own() -
         choice = state.turned(choice, 1, charts)
         charts = state.charts_of(many, choice, 100, 22, BRAILLE)
     assert (charts.page, charts.visible) == (74, tuple(f"metric-{number}" for number in range(296, 300)))
-    assert "page 75/75" in text_of(state.fact(charts, choice, None))
+    assert "page 75/75" in text_of(state.fact(charts, choice))
+
+
+def test_a_metric_that_was_not_heard_yet_has_its_place_and_is_asked_for() -> None:
+    unheard = replace(FOUR, named=("loss", "held-out/bleu"))
+    charts = state.charts_of(unheard, state.Choice(chosen=4), 100, 22, BRAILLE)
+    assert charts.visible == ("held-out/bleu",)
+    assert "no values yet" in "".join(map(text_of, charts.lines))
+
+
+def test_a_stream_is_told_once_which_curves_are_visible() -> None:
+    async def nowhere() -> str:
+        raise Unreachable("nowhere")
+
+    feed = StreamFeed(nowhere)
+    later = feed.stream._later
+    feed.watch(())
+    assert later.empty()  # that is what it wants anyway
+    feed.watch(("a/b",))
+    feed.watch(("a/b", "loss"))
+    feed.watch(("c",))
+    assert later.get_nowait().metrics == [*ALWAYS, "c"]
+    assert later.empty()
+    assert list(feed.stream._want.metrics) == [*ALWAYS, "c"]
 
 
 def test_a_small_screen_shows_fewer_charts_and_lines_are_never_too_wide() -> None:
@@ -149,7 +174,7 @@ def test_zoom_and_cursor_stay_within_the_axis() -> None:
     assert state.closer(closer, -1).look.halvings == 0
     assert state.inspecting(choice, charts.shown).look.cursor is None
     assert state.anew(closer).look == Look()
-    assert "zoom 2x" in text_of(state.fact(charts, closer, Source(name="base")))
+    assert "zoom 2x" in text_of(state.fact(charts, closer))
 
 
 def test_only_parts_that_differ_are_painted_and_near_ones_together() -> None:
