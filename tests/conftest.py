@@ -29,7 +29,7 @@ hypothesis.settings.register_profile(  # the same examples every time, and fewer
 )
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "ours")
 
-LEAK_GUARD_SECONDS = 15.0
+LEAK_GUARD_SECONDS = 60.0
 LIVES_ON = ("Trio thread", "pytest_timeout", "_poll_wrapper")
 """Threads that a library keeps for its next use: trio's cache, the hang guard, grpc.aio's poller."""
 

@@ -20,11 +20,12 @@ three sets: what it computed, the gradients of that, and what MLX has allocated 
 CPU as the peak less all else: 2.6, 2.6, 3.0 and 3.1 of them at w 256, 384, 128, 64, L 6, 3, 12, 24.)
 
 With "none", too, the last layer needs more on its way back than it kept, when all others still keep theirs: three
-arrays as large as attention's probabilities (their gradient, that of the scores, masked), or one set of all the rest,
-which is gone by then. In a model of few layers with long rows that is most of the memory, packed or not: the masks of
-packed rows are one byte per pair of positions, and the same for all heads and layers. (Measured on a CPU, peaks of two
-and of six layers extrapolated to none, less the head: 3.1, 2.9, 2.7 times the probabilities at T 512, 1024, 256, B 2,
-1, 4, heads 4, 4, 8, w 128, 128, 64; 1.1 times the rest at T 128, w 128. tests/benchmarks/planned_memory.py has steps.)
+arrays as large as attention's probabilities (their gradient, that of the scores, masked). In a model of few layers with
+long rows that is most of the memory, packed or not: the masks of packed rows are one byte per pair of positions, and
+the same for all heads and layers. (Measured on a CPU, peaks of two and of six layers extrapolated to none, less head:
+3.1, 2.9, 2.7 times the probabilities at T 512, 1024, 256, B 2, 1, 4, heads 4, 4, 8, w 128, 128, 64.) What the other
+parts of a layer need for a moment is about as much as the gradients that are not there yet. Plan / peak of whole steps
+by tests/benchmarks/planned_memory.py: 0.91 to 1.03 packed, 0.92 to 1.04 with rows of their own, 1.10 deterministic.
 """
 
 from __future__ import annotations
@@ -117,9 +118,8 @@ def footprint(
     head = head_bytes(blueprint, batch) if has_head else 0
     match checkpointing:
         case "none":
-            attention = attention_bytes(blueprint, batch)
-            rest = max((each - attention for each in whole), default=0)
-            return Footprint(sum(whole) + head, max(SCORES_AT_WORK * attention, rest) if whole else 0)
+            scores = SCORES_AT_WORK * attention_bytes(blueprint, batch) if whole else 0
+            return Footprint(sum(whole) + head, scores)
         case "layer":
             return Footprint(boundary * len(whole) + head, SETS_AT_WORK * max(whole, default=0))
         case "full":

@@ -31,13 +31,15 @@ GUARD_SECONDS = 300.0
 STEPS = 60
 SETTINGS: dict[str, dict[str, Any]] = {
     "run": {"seed": 7, "deterministic": True},
-    "supervision": {"spare": 1, "backoff_s": 0.1, "intensity": 8, "hang_floor_s": 5.0},
+    "supervision": {"spare": 0, "backoff_s": 0.1, "intensity": 8, "hang_floor_s": 5.0},
 }
 
 
-def started(folder: Path, **more: Any) -> RunProcess:
+def started(folder: Path, *, spare: int = 0, workers: int = 2) -> RunProcess:
     """The run that every test here disturbs in its own way."""
-    return RunProcess(write_tiny_config(folder, steps=STEPS, extra=SETTINGS), folder, **more)
+    config = write_tiny_config(folder, steps=STEPS, extra=SETTINGS)
+    words = ["--workers", str(workers), "--set", f"supervision.spare={spare}"]
+    return RunProcess(config, folder, arguments=words)
 
 
 def last_hash(run: RunProcess) -> str:
@@ -51,7 +53,7 @@ def last_hash(run: RunProcess) -> str:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The hash that every disturbed run must end with."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with started(folder) as run:
+    with started(folder, workers=1) as run:
         assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
         yield last_hash(run)
 
@@ -62,7 +64,7 @@ def after_step(run: RunProcess, step: int) -> None:
 
 
 def test_survivors_finish_the_step_of_a_killed_worker(undisturbed: str, tmp_path: Path) -> None:
-    with started(tmp_path) as run:
+    with started(tmp_path, spare=1) as run:
         after_step(run, 4)
         run.signal_worker(Rank(1), signal.SIGKILL)
         run.wait_for(WorkerLost, within_seconds=GUARD_SECONDS)
@@ -84,7 +86,7 @@ def test_training_goes_on_when_the_coordinator_is_killed(undisturbed: str, tmp_p
 
 
 def test_a_stopped_worker_is_found_hung_and_never_comes_back(undisturbed: str, tmp_path: Path) -> None:
-    with started(tmp_path) as run:
+    with started(tmp_path, spare=1) as run:
         after_step(run, 4)
         pid = run.signal_worker(Rank(0), signal.SIGSTOP)
         run.wait_for(WorkerHung, within_seconds=GUARD_SECONDS)

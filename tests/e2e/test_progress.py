@@ -25,7 +25,8 @@ STEPS = 6
 
 def words(folder: Path, *, steps: int) -> list[str]:
     config = write_tiny_config(folder, steps=steps)
-    return [COMMAND, "run", str(config), "--set", f"run.output_dir={folder / 'runs'}", "--set", "run.name=shown"]
+    place = ["--set", f"run.output_dir={folder / 'runs'}", "--set", "run.name=shown"]
+    return [COMMAND, "run", str(config), "--workers", "1", *place]
 
 
 def test_json_progress_is_the_journal_line_by_line_and_nothing_else(tmp_path: Path) -> None:
@@ -43,6 +44,7 @@ def test_silence_is_kept_when_asked_for_and_the_summary_still_comes(tmp_path: Pa
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=GUARD_SECONDS)
     assert "done at step 2" in said.stdout
     assert "step 1" not in said.stderr
+    assert "error" not in said.stderr
 
 
 def test_a_terminal_shows_one_line_that_changes_and_ctrl_c_ends_after_a_checkpoint(tmp_path: Path) -> None:

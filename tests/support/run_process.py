@@ -33,7 +33,7 @@ class RunProcess:
     alone was enough: no worker, coordinator or helper of the run survives its root.
     """
 
-    tether_guard_seconds = 15.0
+    tether_guard_seconds = 60.0
     """Far above the promised second, because a busy machine is not an orphan."""
 
     def __init__(

@@ -12,7 +12,7 @@ from runtime.events import RunState
 from runtime.events.pace import efficiency, tokens_per_second
 
 _SMALL = 210
-_MOST_SAMPLES, _MOST_EVENTS = 12, 40
+_MOST_SAMPLES, _MOST_EVENTS, _SHORT_CELL = 12, 40, 9
 _WORDS = {"done": "done", "stopped": "stopped by request", "failed": "failed", "gave_up": "gave up"}
 _PAGE_STYLE = """
 :root{color-scheme:light dark}
@@ -22,13 +22,13 @@ main{max-width:1180px;margin:0 auto;padding:32px 24px 64px}
 h1{font-size:26px;margin:0}h2{font-size:15px;margin:36px 0 10px}p.sub{margin:2px 0 22px;color:#69707c}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:0 0 16px}
 .tile{background:#fff;border-radius:8px;padding:10px 14px}
-.tile b{display:block;font-size:20px;font-weight:600;font-variant-numeric:tabular-nums}
+.tile b{display:block;font-size:17px;font-weight:600;font-variant-numeric:tabular-nums;white-space:nowrap}
 .tile span{color:#69707c;font-size:12px}
 .charts{display:grid;grid-template-columns:1fr 1fr;gap:12px}
 .charts svg{width:100%;height:auto;border-radius:8px;display:block}.charts svg:first-child{grid-column:1/-1}
 table{border-collapse:collapse;width:100%;background:#fff;border-radius:8px;font-size:13px}
 th,td{text-align:left;padding:6px 14px;border-bottom:1px solid #eceef1;vertical-align:top;overflow-wrap:anywhere}
-th{color:#69707c;font-weight:500}td.n{font-variant-numeric:tabular-nums}
+th{color:#69707c;font-weight:500;overflow-wrap:normal}td{font-variant-numeric:tabular-nums}td.n{white-space:nowrap}
 .right{color:#0b8043}.wrong{color:#c62828}
 pre{background:#fff;border-radius:8px;padding:14px;overflow:auto;font-size:12px}
 summary{cursor:pointer;font-weight:600;font-size:15px;margin:36px 0 10px}
@@ -104,8 +104,9 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML already."""
-    lines = "".join(f"<tr>{''.join(f'<td class=n>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    """Cells are HTML already; short ones are kept in one line."""
+    cells = [[f"<td{' class=n' * (len(cell) <= _SHORT_CELL)}>{cell}</td>" for cell in row] for row in rows]
+    lines = "".join(f"<tr>{''.join(row)}</tr>" for row in cells)
     return f"<table><tr>{''.join(f'<th>{escape(name)}</th>' for name in head)}</tr>{lines}</table>" if rows else ""
 
 

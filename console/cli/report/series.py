@@ -82,12 +82,13 @@ def _both(points: tuple[tuple[float, float], ...]) -> tuple[Line, ...]:
 
 
 def scores_of(state: RunState) -> Chart:
-    """Shares between 0 and 1 that evaluations measured: right tokens, and the scores of answers."""
+    """Shares between 0 and 1 that evaluations measured: right tokens, and the scores of answers, without those that say
+    the same more loosely or strictly (`instruction_following/prompt_loose`): the page has a table of all."""
     names: dict[str, list[tuple[float, float]]] = {}
     for one in state.training.evaluations:
         names.setdefault("right tokens", []).append((float(one.step), one.token_accuracy))
         for name, value in one.metrics:
-            if name != "perplexity" and 0 <= value <= 1:
+            if name != "perplexity" and "/" not in name and 0 <= value <= 1:
                 names.setdefault(name.replace("_", " "), []).append((float(one.step), value))
     return Chart("held-out scores", tuple(Line(name, tuple(points), "points") for name, points in names.items()))
 

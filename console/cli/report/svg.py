@@ -13,7 +13,7 @@ from console.cli.report.scale import Scale, over, short
 from console.cli.report.series import Chart, Event, Line
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 52, 14, 40, 26
-_LETTER_WIDTH = 6.2
+_LETTER_WIDTH, _TITLE_LETTER_WIDTH, _LEGEND_LINE = 6.2, 7.8, 16
 _MOST_POINTS = 600
 STYLE = """
 .ground{fill:#fff}.grid{stroke:#eceef1}.axis{stroke:#c9ced6}
@@ -46,15 +46,17 @@ def inside(chart: Chart, *, height: int, width: int) -> str:
     steps = over((x for line in chart.lines for x, _ in line.points), margin=0.0)
     values = over(_visible(chart.lines) + [0.0] * chart.from_zero)
     floor = height - BOTTOM
+    legend = _legend(chart, width)
+    top = TOP + _LEGEND_LINE * max((line for _, line, _, _ in legend), default=0)
     return "".join(
         [
             f'<rect class="ground" width="{width}" height="{height}"/>',
             f'<text class="title" x="{LEFT}" y="17">{escape(chart.title)}</text>',
-            *_legend(chart, width),
-            *_grid(values, floor, width),
+            *(_entry(*placed) for placed in legend),
+            *_grid(values, floor, width, top),
             *_steps(steps, floor, width),
-            *(_mark(mark, steps, floor, width) for mark in chart.marks),
-            *_lines(chart.lines, steps, values, floor, width),
+            *(_mark(mark, steps, floor, width, top) for mark in chart.marks),
+            *_lines(chart.lines, steps, values, floor, width, top),
         ]
     )
 
@@ -68,10 +70,10 @@ def _visible(lines: Sequence[Line]) -> list[float]:
     return found
 
 
-def _grid(values: Scale, floor: float, width: int) -> list[str]:
+def _grid(values: Scale, floor: float, width: int, top: float) -> list[str]:
     drawn = []
     for tick in values.ticks(5):
-        y = values.at(tick, floor, TOP)
+        y = values.at(tick, floor, top)
         drawn.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         drawn.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>')
     return drawn
@@ -87,24 +89,24 @@ def _steps(steps: Scale, floor: float, width: int) -> list[str]:
     return drawn
 
 
-def _mark(mark: Event, steps: Scale, floor: float, width: int) -> str:
+def _mark(mark: Event, steps: Scale, floor: float, width: int, top: float) -> str:
     x = steps.at(mark.step, LEFT, width - RIGHT)
     title = f"<title>step {mark.step}: {escape(mark.kind)} {escape(mark.text)}</title>"
     if mark.kind == "checkpoint":
         return f'<path class="saved" d="M{x:.1f} {floor - 5} l3.5 5 l-3.5 5 l-3.5 -5 z">{title}</path>'
     if mark.is_trouble:
-        head = f'<circle class="troubled" cx="{x:.1f}" cy="{TOP}" r="2.5">{title}</circle>'
-        return f'<line class="trouble" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{floor}">{title}</line>{head}'
+        head = f'<circle class="troubled" cx="{x:.1f}" cy="{top}" r="2.5">{title}</circle>'
+        return f'<line class="trouble" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}">{title}</line>{head}'
     if mark.kind == "resumed":
-        return f'<line class="resumed" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{floor}">{title}</line>'
+        return f'<line class="resumed" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}">{title}</line>'
     return ""
 
 
-def _lines(lines: Sequence[Line], steps: Scale, values: Scale, floor: float, width: int) -> list[str]:
+def _lines(lines: Sequence[Line], steps: Scale, values: Scale, floor: float, width: int, top: float) -> list[str]:
     drawn, colour = [], 0
     for line in lines:
         places = [
-            (steps.at(x, LEFT, width - RIGHT), values.at(y, floor, TOP)) for x, y in thinned(line.points, _MOST_POINTS)
+            (steps.at(x, LEFT, width - RIGHT), values.at(y, floor, top)) for x, y in thinned(line.points, _MOST_POINTS)
         ]
         if not places:
             continue
@@ -130,8 +132,29 @@ def thinned(points: Sequence[tuple[float, float]], most: int) -> Sequence[tuple[
     return [*points[:-1:stride], points[-1]]
 
 
-def _legend(chart: Chart, width: int) -> list[str]:
-    """Names of lines and kinds of marks, from the right edge to the left."""
+def _legend(chart: Chart, width: int) -> list[tuple[float, int, str, str]]:
+    """(x, line, name, sign) of lines and kinds of marks: beside the title, at the right edge, where there is room; else
+    in lines of their own below it."""
+    entries = _signs(chart) if len(chart.lines) > 1 or chart.marks else []
+    wide = [len(name) * _LETTER_WIDTH + 34 for name, _ in entries]
+    beside = LEFT + len(chart.title) * _TITLE_LETTER_WIDTH + sum(wide) <= width - RIGHT
+    x, line = (width - RIGHT - sum(wide), 0) if beside else (float(LEFT), 1)
+    placed = []
+    for (name, sign), needed in zip(entries, wide, strict=True):
+        if line and x > LEFT and x + needed > width:
+            x, line = float(LEFT), line + 1
+        placed.append((x, line, name, sign))
+        x += needed
+    return placed
+
+
+def _entry(x: float, line: int, name: str, sign: str) -> str:
+    place = f"translate({x:.1f} {17 + _LEGEND_LINE * line})"
+    return f'<g transform="{place}">{sign}<text x="21">{escape(name)}</text></g>'
+
+
+def _signs(chart: Chart) -> list[tuple[str, str]]:
+    """Names of lines and kinds of marks, and how each is drawn."""
     entries: list[tuple[str, str]] = []
     colour = 0
     for line in chart.lines:
@@ -149,11 +172,7 @@ def _legend(chart: Chart, width: int) -> list[str]:
         entries.append((named, '<line class="trouble" x1="8" x2="8" y1="-10" y2="2"/>'))
     if "resumed" in kinds:
         entries.append(("resumed", '<line class="resumed" x1="8" x2="8" y1="-10" y2="2"/>'))
-    x, drawn = float(width - RIGHT), []
-    for name, sign in reversed(entries if len(chart.lines) > 1 or chart.marks else []):
-        x -= len(name) * _LETTER_WIDTH + 34
-        drawn.append(f'<g transform="translate({x:.1f} 17)">{sign}<text x="21">{escape(name)}</text></g>')
-    return drawn
+    return entries
 
 
 def board(title: str, subtitle: str, charts: Sequence[Chart]) -> str:

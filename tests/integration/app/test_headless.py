@@ -72,24 +72,6 @@ class Interrupting:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_run_that_is_done_prints_its_summary_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_tiny_config(tmp_path, steps=2, extra=EXTRA)
-    assert train(config, ["parallel.workers=1"], resume=None, progress_mode="none") == 0
-    printed = capsys.readouterr()
-    assert "done at step 2" in printed.out
-    assert printed.err == ""
-
-
-def test_a_run_that_fails_says_why_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_tiny_config(tmp_path, steps=2, extra=EXTRA)
-    (tmp_path / "train.jsonl").unlink()
-    assert train(config, ["parallel.workers=1"], resume="never", progress_mode="json") == 1
-    printed = capsys.readouterr()
-    assert [json.loads(line)["seq"] for line in printed.out.splitlines()][:2] == [1, 2]
-    (sentence,) = [line for line in printed.err.splitlines() if line.startswith("error: ")]
-    assert "train.jsonl does not exist" in sentence
-
-
 def test_a_worker_that_cannot_start_shows_its_last_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_tiny_config(tmp_path, steps=2, extra={**EXTRA, "cluster": {"env": {"PYTHONHOME": "/nonexistent"}}})
     assert train(config, ["parallel.workers=1"], resume=None, progress_mode="none") == 3
@@ -120,7 +102,7 @@ def test_interrupts_and_what_the_next_run_finds(tmp_path: Path) -> None:
     config = write_tiny_config(tmp_path, steps=100_000, extra=EXTRA)
     said: list[str] = []
     once, twice = Interrupting(1), Interrupting(2, freeze=True)
-    first = run_headless(config, [], resume=None, observer=once, say=said.append)
+    first = run_headless(config, ["parallel.workers=1"], resume=None, observer=once, say=said.append)
     assert (first.exit_code, first.state.status, said) == (130, "stopped", [])
     assert once.saved[-1] == once.committed[-1]
 
@@ -130,7 +112,7 @@ def test_interrupts_and_what_the_next_run_finds(tmp_path: Path) -> None:
         assert identity is not None
         (first.folder / "pids" / f"{stranger.pid}.json").write_text(json.dumps(identity.to_json()))
         (first.folder / "checkpoints" / "LATEST").write_text("step-00000099")
-        second = run_headless(config, [], resume=None, observer=twice, say=said.append)
+        second = run_headless(config, ["parallel.workers=1"], resume=None, observer=twice, say=said.append)
         assert stranger.wait(60) == -signal.SIGKILL
     assert "was stopped; going on in it" in said[0]
     assert said[1:] == [

@@ -22,8 +22,12 @@ CLIENTS = 20
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, scratch = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("scratch")
     options = ("--name", "tiny", "--api-key-env", "MLXD_TEST_KEY")
-    with serving(untrained_run(folder), scratch, *options, environment={"MLXD_TEST_KEY": KEY}) as (_, served):
+    with serving(untrained_run(folder), scratch, *options, environment={"MLXD_TEST_KEY": KEY}) as (server, served):
+        assert list(scratch.glob("mlx-serve-*"))
         yield served
+        server.terminate()
+        assert server.wait(GUARD_SECONDS) == 143
+        assert list(scratch.glob("mlx-serve-*")) == []
     assert "Traceback" not in (scratch / "output").read_text()
 
 

@@ -41,14 +41,6 @@ def test_a_checkpoint_answers_and_an_interrupt_ends_everything(run_folder: Path,
         assert "Traceback" not in (tmp_path / "output").read_text()
 
 
-def test_a_termination_removes_the_export_too(run_folder: Path, tmp_path: Path) -> None:
-    with serving(run_folder, tmp_path) as (server, _):
-        server.terminate()
-        assert server.wait(GUARD_SECONDS) == 143
-        assert exports(tmp_path) == []
-        wait_until_gone(MARK, within_seconds=GUARD_SECONDS)
-
-
 def test_a_killed_mlx_serve_takes_its_server_along(run_folder: Path, tmp_path: Path) -> None:
     with serving(run_folder, tmp_path) as (server, _):
         server.kill()

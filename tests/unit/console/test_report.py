@@ -49,6 +49,24 @@ def test_a_scale_holds_its_values_and_its_ticks_are_few_and_round(values: list[f
     assert all(scale.low - 1e-6 <= tick <= scale.high + abs(scale.high) * 1e-6 + 1e-6 for tick in ticks)
 
 
+def test_names_stand_beside_the_title_or_below_it_and_never_on_one_another() -> None:
+    def chart(*names: str) -> Chart:
+        return Chart("held-out scores", tuple(Line(name, ((0.0, 0.1), (9.0, 0.2)), "points") for name in names))
+
+    def places(drawn: str) -> list[tuple[float, float]]:
+        found = re.findall(r"translate\(([\d.]+) ([\d.]+)\)", drawn)
+        return [(float(x), float(y)) for x, y in found]
+
+    few = places(svg.draw(chart("right tokens", "exact match"), width=584))
+    assert {y for _, y in few} == {17.0}
+    assert all(x > 52 + 7 * len("held-out scores") for x, _ in few)
+    names = ["right tokens", "exact match", "instruction following", "rouge1", "rouge2", "rougeL", "bleu"]
+    many = places(svg.draw(chart(*names), width=584))
+    assert sorted({y for _, y in many}) == [33.0, 49.0]
+    for (x, y), name, (following, line) in zip(many, names, many[1:], strict=False):
+        assert y < line or x + 21 + 6 * len(name) < following
+
+
 def test_places_and_numbers() -> None:
     scale = Scale(0.0, 10.0)
     assert [scale.at(value, 0, 100) for value in (-5, 0, 2.5, 10, 99)] == [0, 0, 25, 100, 100]

@@ -74,6 +74,7 @@ def test_the_configuration_is_right_and_names_these_files() -> None:
     assert [(FOLDER.parent / path).resolve().parent for path in named] == [FOLDER, FOLDER]
 
 
+@pytest.mark.long
 def test_the_data_path_takes_every_pair(tokenizer: Any) -> None:
     data = DataSettings.model_validate(
         {"source": [{"path": "quickstart-train.jsonl"}], "eval": {"path": "quickstart-heldout.jsonl"}, "max_length": 96}

@@ -51,18 +51,27 @@ async def test_a_handler_that_outlives_its_caller_is_told_when_it_sends(network:
 
 async def test_within_ends_a_call_that_takes_too_long(network: AnyNetwork, probe: Probe) -> None:
     async with probe.serve(network) as server, network.connect(server.address, name="client") as channel:
-        with pytest.raises(trio.TooSlowError):
-            await channel.unary("/test.Probe/HoldUnary", b"", bytes, within=0.05)
         with trio.fail_after(HANG_SECONDS):
+            while not probe.started.is_set():  # a busy machine may not bring a call there in time
+                with pytest.raises(trio.TooSlowError):
+                    await channel.unary("/test.Probe/HoldUnary", b"", bytes, within=0.05)
             await probe.cancelled.wait()
 
 
 async def test_the_callers_own_scope_ends_the_call_and_not_an_error(network: AnyNetwork, probe: Probe) -> None:
     async with probe.serve(network) as server, network.connect(server.address, name="client") as channel:
-        with trio.move_on_after(0.05) as scope:
-            await receive_from(channel, "/test.Probe/Hold")
-        assert scope.cancelled_caught
+        scope = trio.CancelScope()
+
+        async def end_it_once_it_is_there() -> None:
+            await probe.started.wait()
+            scope.deadline = trio.current_time()
+
         with trio.fail_after(HANG_SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(end_it_once_it_is_there)
+                with scope:
+                    await receive_from(channel, "/test.Probe/Hold")
+            assert scope.cancelled_caught
             await probe.cancelled.wait()
 
 

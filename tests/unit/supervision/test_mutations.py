@@ -33,6 +33,7 @@ def test_the_mistake_is_caught(mutation: Mutation) -> None:
     assert verdict(mutant(mutation)) is not None, f"nothing notices when {mutation.mistake}"
 
 
+@pytest.mark.long
 def test_the_core_as_it_is_passes_the_same_checks() -> None:
     assert verdict(SupervisorCore) is None
 
