@@ -34,7 +34,7 @@ def test_what_was_imported_trains(tmp_path: Path) -> None:
     )
     config = tmp_path / "mine.toml"
     assert main(["config", "import", str(tmp_path / "lora.yaml"), "--output", str(config)]) == 0
-    with RunProcess(config, tmp_path, arguments=("--workers", "1")) as run:
+    with RunProcess(config, tmp_path, arguments=("--workers", "1", "--set", "supervision.spare=0")) as run:
         assert run.finish(within_seconds=GUARD_SECONDS) == 0, run.tail()
         (started,) = run.events(RunStarted)
         assert (started.trained_parameters, started.samples_per_step) == (2 * 32 * 2 + 32, 8)

@@ -75,7 +75,7 @@ def last_lines(address: str) -> list[str]:
     async def read() -> None:
         batches = log_batches(address, pb.LogWant(newest=2), {})
         told.extend(entry.text for entry in (await anext(batches)).entries)
-        await batches.aclose()  # type: ignore[attr-defined]
+        await batches.aclose()  # type: ignore[attr-defined]  # a generator, which its type does not say
 
     in_time(read)
     return told
