@@ -148,7 +148,7 @@ def holding(book: Book, entry: Entry, message: Holding) -> Next | None:
         book.publish(entry.healed(message))
         if book.phase is Phase.PAUSED:
             return GoOn()
-    elif entry.role is Role.ACTIVE and message.sources:  # a newcomer that was given its slices
+    elif entry.role is Role.ACTIVE and message.sources and book.roster.slices:  # a newcomer that was given its slices
         book.publish(entry.healed(message))
     return None
 

@@ -9,7 +9,7 @@ import pytest
 from runtime import events as facts
 from runtime.cluster.messages import Evaluated, EvaluateWork, ExchangeFailed, Heal, Holding, Order, Rest, StepWork
 from runtime.cluster.signals import GENERATION, Phase
-from runtime.ids import Step
+from runtime.ids import Rank, Step
 from tests.unit.cluster.world import PLAN, World, vote_on
 
 THREE = replace(PLAN, workers=3, steps=5)
@@ -103,7 +103,8 @@ def test_a_newcomer_heals_while_others_step_and_owns_shards_once_it_holds_the_st
     assert (heal.step, [member.rank for member in heal.sources]) == (1, [0])
     assert world.last(0, Order).hold == (1,)
     assert (world.order.contributors, world.order.receivers) == ((0,), (0, 1))
-    world.say(1, Holding(Step(1), 0.5, 100, ()))
+    world.say(1, Holding(Step(1), 0.5, 100, (Rank(0),)))
+    world.say(1, Holding(Step(2), 0.5, 100, (Rank(0),)))  # said again with the next order, which crossed the first one
     assert [fact.rank for fact in world.facts(facts.StateHealed)] == [1]
     world.vote()
     assert world.order.contributors == (0, 1)
