@@ -14,6 +14,7 @@ from runtime.events import (
     AlarmAcknowledged,
     CheckpointFailed,
     CheckpointRejected,
+    CheckpointRequested,
     CheckpointWritten,
     DataSuspected,
     DeviceSuspected,
@@ -21,12 +22,16 @@ from runtime.events import (
     EvaluationFinished,
     GenerationStarted,
     GradientClipped,
+    KillRequested,
     LossScaleChanged,
     MicroBatchHalved,
+    PauseRequested,
     ReplicaDrifted,
     RestartPlanned,
     RestartRequested,
+    ResumeRequested,
     RolledBack,
+    RunPaused,
     RunStarted,
     RunState,
     SampleGenerated,
@@ -117,6 +122,26 @@ def _restart_planned(event: RestartPlanned, state: RunState) -> str:
 
 def _restart_requested(event: RestartRequested, state: RunState) -> str:
     return f"{event.path} is started anew ({event.by})"
+
+
+def _kill_requested(event: KillRequested, state: RunState) -> str:
+    return f"{event.path} is killed ({event.by})"
+
+
+def _pause_requested(event: PauseRequested, state: RunState) -> str:
+    return f"pausing ({event.by}): finishing the step"
+
+
+def _run_paused(event: RunPaused, state: RunState) -> str:
+    return f"paused after step {event.step} ({event.by})"
+
+
+def _resume_requested(event: ResumeRequested, state: RunState) -> str:
+    return f"going on ({event.by})"
+
+
+def _checkpoint_requested(event: CheckpointRequested, state: RunState) -> str:
+    return f"a checkpoint is asked for ({event.by})"
 
 
 def _acknowledged(event: AlarmAcknowledged, state: RunState) -> str:
@@ -263,8 +288,13 @@ _WORDS: dict[type, Callable[[Any, RunState], str]] = {
     RunStarted: _run_started,
     StopRequested: _stop_requested,
     Warned: _warned,
-    AlarmAcknowledged: _acknowledged,
     RestartRequested: _restart_requested,
+    KillRequested: _kill_requested,
+    PauseRequested: _pause_requested,
+    RunPaused: _run_paused,
+    ResumeRequested: _resume_requested,
+    CheckpointRequested: _checkpoint_requested,
+    AlarmAcknowledged: _acknowledged,
     ActorExited: _actor_exited,
     RestartPlanned: _restart_planned,
     SupervisorGaveUp: _gave_up,

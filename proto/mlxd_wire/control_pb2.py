@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mlxd_wire/control.proto\x12\x04mlxd\"\x14\n\x12OpenMonitorRequest\"4\n\x10OpenMonitorReply\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0f\n\x07refusal\x18\x02 \x01(\t\"3\n\x06\x41\x63tion\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\"6\n\x06Ticket\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x02 \x03(\t\x12\x0f\n\x07refusal\x18\x03 \x01(\t\"\x1b\n\rCommitRequest\x12\n\n\x02id\x18\x01 \x01(\t\",\n\x0b\x43ommitReply\x12\x0c\n\x04\x64one\x18\x01 \x01(\t\x12\x0f\n\x07refusal\x18\x02 \x01(\t\"\x0f\n\rStatusRequest\"\xfa\x01\n\tRunStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\x11\n\tlast_step\x18\x04 \x01(\x04\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x0c\n\x04loss\x18\x06 \x01(\x01\x12\x14\n\x0cstep_seconds\x18\x07 \x01(\x01\x12\x0e\n\x06\x63ursor\x18\x08 \x01(\x04\x12#\n\x07workers\x18\t \x03(\x0b\x32\x12.mlxd.WorkerStatus\x12\x0e\n\x06spares\x18\n \x01(\r\x12\x10\n\x08restarts\x18\x0b \x01(\x04\x12\x10\n\x08root_pid\x18\x0c \x01(\x03\x12\r\n\x05\x62\x65gan\x18\r \x01(\x01\"a\n\x0cWorkerStatus\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\r\x12\x0b\n\x03pid\x18\x04 \x01(\x03\x12\x12\n\nstate_step\x18\x05 \x01(\x04\"\x19\n\x0bStopRequest\x12\n\n\x02\x62y\x18\x01 \x01(\t\"\x1c\n\tStopReply\x12\x0f\n\x07refusal\x18\x01 \x01(\t\"\x1e\n\x10\x41\x64\x64WorkerRequest\x12\n\n\x02\x62y\x18\x01 \x01(\t\"=\n\x13RemoveWorkerRequest\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x11\n\x04rank\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x07\n\x05_rank\"<\n\x0cWorkersReply\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05ranks\x18\x02 \x03(\r\x12\x0f\n\x07refusal\x18\x03 \x01(\t2\xf7\x02\n\x07\x43ontrol\x12.\n\x06Status\x12\x13.mlxd.StatusRequest\x1a\x0f.mlxd.RunStatus\x12*\n\x04Stop\x12\x11.mlxd.StopRequest\x1a\x0f.mlxd.StopReply\x12\x37\n\tAddWorker\x12\x16.mlxd.AddWorkerRequest\x1a\x12.mlxd.WorkersReply\x12=\n\x0cRemoveWorker\x12\x19.mlxd.RemoveWorkerRequest\x1a\x12.mlxd.WorkersReply\x12?\n\x0bOpenMonitor\x12\x18.mlxd.OpenMonitorRequest\x1a\x16.mlxd.OpenMonitorReply\x12%\n\x07Propose\x12\x0c.mlxd.Action\x1a\x0c.mlxd.Ticket\x12\x30\n\x06\x43ommit\x12\x13.mlxd.CommitRequest\x1a\x11.mlxd.CommitReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17mlxd_wire/control.proto\x12\x04mlxd\"\x14\n\x12OpenMonitorRequest\"4\n\x10OpenMonitorReply\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0f\n\x07refusal\x18\x02 \x01(\t\"3\n\x06\x41\x63tion\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\n\n\x02\x62y\x18\x03 \x01(\t\"G\n\x06Ticket\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x02 \x03(\t\x12\x0f\n\x07refusal\x18\x03 \x01(\t\x12\x0f\n\x07\x63onfirm\x18\x04 \x01(\t\"\x1b\n\rCommitRequest\x12\n\n\x02id\x18\x01 \x01(\t\",\n\x0b\x43ommitReply\x12\x0c\n\x04\x64one\x18\x01 \x01(\t\x12\x0f\n\x07refusal\x18\x02 \x01(\t\"\x0f\n\rStatusRequest\"\x8d\x02\n\tRunStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x04\x12\x11\n\tlast_step\x18\x04 \x01(\x04\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x0c\n\x04loss\x18\x06 \x01(\x01\x12\x14\n\x0cstep_seconds\x18\x07 \x01(\x01\x12\x0e\n\x06\x63ursor\x18\x08 \x01(\x04\x12#\n\x07workers\x18\t \x03(\x0b\x32\x12.mlxd.WorkerStatus\x12\x0e\n\x06spares\x18\n \x01(\r\x12\x10\n\x08restarts\x18\x0b \x01(\x04\x12\x10\n\x08root_pid\x18\x0c \x01(\x03\x12\r\n\x05\x62\x65gan\x18\r \x01(\x01\x12\x11\n\tpaused_by\x18\x0e \x01(\t\"a\n\x0cWorkerStatus\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05phase\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\r\x12\x0b\n\x03pid\x18\x04 \x01(\x03\x12\x12\n\nstate_step\x18\x05 \x01(\x04\"\x19\n\x0bStopRequest\x12\n\n\x02\x62y\x18\x01 \x01(\t\"\x1c\n\tStopReply\x12\x0f\n\x07refusal\x18\x01 \x01(\t\"\x1e\n\x10\x41\x64\x64WorkerRequest\x12\n\n\x02\x62y\x18\x01 \x01(\t\"=\n\x13RemoveWorkerRequest\x12\n\n\x02\x62y\x18\x01 \x01(\t\x12\x11\n\x04rank\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\x07\n\x05_rank\"<\n\x0cWorkersReply\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05ranks\x18\x02 \x03(\r\x12\x0f\n\x07refusal\x18\x03 \x01(\t2\xf7\x02\n\x07\x43ontrol\x12.\n\x06Status\x12\x13.mlxd.StatusRequest\x1a\x0f.mlxd.RunStatus\x12*\n\x04Stop\x12\x11.mlxd.StopRequest\x1a\x0f.mlxd.StopReply\x12\x37\n\tAddWorker\x12\x16.mlxd.AddWorkerRequest\x1a\x12.mlxd.WorkersReply\x12=\n\x0cRemoveWorker\x12\x19.mlxd.RemoveWorkerRequest\x1a\x12.mlxd.WorkersReply\x12?\n\x0bOpenMonitor\x12\x18.mlxd.OpenMonitorRequest\x1a\x16.mlxd.OpenMonitorReply\x12%\n\x07Propose\x12\x0c.mlxd.Action\x1a\x0c.mlxd.Ticket\x12\x30\n\x06\x43ommit\x12\x13.mlxd.CommitRequest\x1a\x11.mlxd.CommitReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,27 +38,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACTION']._serialized_start=109
   _globals['_ACTION']._serialized_end=160
   _globals['_TICKET']._serialized_start=162
-  _globals['_TICKET']._serialized_end=216
-  _globals['_COMMITREQUEST']._serialized_start=218
-  _globals['_COMMITREQUEST']._serialized_end=245
-  _globals['_COMMITREPLY']._serialized_start=247
-  _globals['_COMMITREPLY']._serialized_end=291
-  _globals['_STATUSREQUEST']._serialized_start=293
-  _globals['_STATUSREQUEST']._serialized_end=308
-  _globals['_RUNSTATUS']._serialized_start=311
-  _globals['_RUNSTATUS']._serialized_end=561
-  _globals['_WORKERSTATUS']._serialized_start=563
-  _globals['_WORKERSTATUS']._serialized_end=660
-  _globals['_STOPREQUEST']._serialized_start=662
-  _globals['_STOPREQUEST']._serialized_end=687
-  _globals['_STOPREPLY']._serialized_start=689
-  _globals['_STOPREPLY']._serialized_end=717
-  _globals['_ADDWORKERREQUEST']._serialized_start=719
-  _globals['_ADDWORKERREQUEST']._serialized_end=749
-  _globals['_REMOVEWORKERREQUEST']._serialized_start=751
-  _globals['_REMOVEWORKERREQUEST']._serialized_end=812
-  _globals['_WORKERSREPLY']._serialized_start=814
-  _globals['_WORKERSREPLY']._serialized_end=874
-  _globals['_CONTROL']._serialized_start=877
-  _globals['_CONTROL']._serialized_end=1252
+  _globals['_TICKET']._serialized_end=233
+  _globals['_COMMITREQUEST']._serialized_start=235
+  _globals['_COMMITREQUEST']._serialized_end=262
+  _globals['_COMMITREPLY']._serialized_start=264
+  _globals['_COMMITREPLY']._serialized_end=308
+  _globals['_STATUSREQUEST']._serialized_start=310
+  _globals['_STATUSREQUEST']._serialized_end=325
+  _globals['_RUNSTATUS']._serialized_start=328
+  _globals['_RUNSTATUS']._serialized_end=597
+  _globals['_WORKERSTATUS']._serialized_start=599
+  _globals['_WORKERSTATUS']._serialized_end=696
+  _globals['_STOPREQUEST']._serialized_start=698
+  _globals['_STOPREQUEST']._serialized_end=723
+  _globals['_STOPREPLY']._serialized_start=725
+  _globals['_STOPREPLY']._serialized_end=753
+  _globals['_ADDWORKERREQUEST']._serialized_start=755
+  _globals['_ADDWORKERREQUEST']._serialized_end=785
+  _globals['_REMOVEWORKERREQUEST']._serialized_start=787
+  _globals['_REMOVEWORKERREQUEST']._serialized_end=848
+  _globals['_WORKERSREPLY']._serialized_start=850
+  _globals['_WORKERSREPLY']._serialized_end=910
+  _globals['_CONTROL']._serialized_start=913
+  _globals['_CONTROL']._serialized_end=1288
 # @@protoc_insertion_point(module_scope)

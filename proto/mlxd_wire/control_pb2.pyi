@@ -64,9 +64,9 @@ class Action(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     BY_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """stop, add_worker, remove_worker, restart, acknowledge"""
+    """pause, resume, checkpoint, stop, add_worker, remove_worker, restart, kill, acknowledge"""
     subject: _builtins.str
-    """remove_worker: a rank (empty: the highest); restart: an actor's path; acknowledge: an alarm's key"""
+    """remove_worker: a rank (empty: the highest); restart, kill: an actor's path; acknowledge: an alarm's key"""
     by: _builtins.str
     """who, for the journal"""
     def __init__(
@@ -91,9 +91,12 @@ class Ticket(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     EFFECTS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     refusal: _builtins.str
     """why it cannot be done now, with the next move; there is no ticket then"""
+    confirm: _builtins.str
+    """what a person should type before it is committed; empty: a plain yes is enough"""
     @_builtins.property
     def effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """sentences: what will happen, to whom"""
@@ -104,10 +107,11 @@ class Ticket(_message.Message):
         id: _builtins.str = ...,
         effects: _abc.Iterable[_builtins.str] | None = ...,
         refusal: _builtins.str = ...,
+        confirm: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects", "id", b"id", "refusal", b"refusal"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm", b"confirm", "effects", b"effects", "id", b"id", "refusal", b"refusal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,6 +191,7 @@ class RunStatus(_message.Message):
     RESTARTS_FIELD_NUMBER: _builtins.int
     ROOT_PID_FIELD_NUMBER: _builtins.int
     BEGAN_FIELD_NUMBER: _builtins.int
+    PAUSED_BY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     status: _builtins.str
     """runtime.events.state.Status"""
@@ -207,6 +212,8 @@ class RunStatus(_message.Message):
     root_pid: _builtins.int
     began: _builtins.float
     """Unix time at which this root process knew its plan; 0 before"""
+    paused_by: _builtins.str
+    """who asked for the pause that the run is in, or on its way to"""
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerStatus]: ...
     def __init__(
@@ -225,10 +232,11 @@ class RunStatus(_message.Message):
         restarts: _builtins.int = ...,
         root_pid: _builtins.int = ...,
         began: _builtins.float = ...,
+        paused_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "cursor", b"cursor", "generation", b"generation", "last_step", b"last_step", "loss", b"loss", "name", b"name", "restarts", b"restarts", "root_pid", b"root_pid", "spares", b"spares", "status", b"status", "step", b"step", "step_seconds", b"step_seconds", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began", b"began", "cursor", b"cursor", "generation", b"generation", "last_step", b"last_step", "loss", b"loss", "name", b"name", "paused_by", b"paused_by", "restarts", b"restarts", "root_pid", b"root_pid", "spares", b"spares", "status", b"status", "step", b"step", "step_seconds", b"step_seconds", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -142,4 +142,5 @@ def status_of(state: RunState, ranks: list[Rank]) -> pb.RunStatus:
         restarts=state.restarts,
         root_pid=os.getpid(),
         began=state.started_seconds,
+        paused_by=state.pausing,
     )

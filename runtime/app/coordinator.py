@@ -22,7 +22,7 @@ from runtime.app.exits import leave
 from runtime.app.log import start_log
 from runtime.app.positions import point_from_json, position_from_json
 from runtime.app.rates import rate_of
-from runtime.app.words import JOURNALED, SERVE, SERVING, STOP_RUN
+from runtime.app.words import JOURNALED, PAUSE_RUN, RESUME_RUN, SAVE_NOW, SERVE, SERVING, STOP_RUN
 from runtime.cluster.coordinator import Coordinator
 from runtime.cluster.core import Core
 from runtime.cluster.loss_scale import LossScale
@@ -114,15 +114,22 @@ def _core(config: Config, body: Mapping[str, Any], run_folder: Path) -> Core:
 
     generation = int(body.get("generation", 0))
     return Core(
-        plan_of(config, workers), point, rate_of(config), announce, after=after, generation=generation, scores_of=scores
-    )
+        plan_of(config, workers), point, rate_of(config), announce, after=after, generation=generation,
+        scores_of=scores, held=str(body.get("held", "")),
+    )  # fmt: skip
 
 
 async def _obey(parent: Parent, coordinator: Coordinator, desk: Desk, scope: trio.CancelScope) -> None:
-    """Follow the root: a wish to stop the run is passed on; the order to stop this process ends it."""
+    """Follow the root: what somebody wants of the run is passed on; the order to stop this process ends it."""
     async for order in parent.orders:
         if order.kind == STOP_RUN:
             coordinator.stop(str(order.body.get("by", "the operator")))
+        elif order.kind == PAUSE_RUN:
+            coordinator.pause(str(order.body.get("by", "the operator")))
+        elif order.kind == RESUME_RUN:
+            coordinator.resume()
+        elif order.kind == SAVE_NOW:
+            coordinator.save()
         elif order.kind == JOURNALED:
             desk.journaled()
     scope.cancel()

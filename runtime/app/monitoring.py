@@ -34,7 +34,6 @@ class Monitoring:
     def __init__(self, root: Root, run_folder: Path) -> None:
         self._root, self._run_folder = root, run_folder
         self._opening = trio.Lock()
-        self._supervisor: Supervisor | None = None
 
     async def open(self) -> str:
         """Where the monitor listens: `unix:/path`. Starts it where there is none; returns when it can be reached.
@@ -45,8 +44,9 @@ class Monitoring:
             tree = self._root.tree
             if tree is None or tree.view() is None or self._root.outcome:
                 raise Refusal("the run is just beginning or ending; its journal has what there is")
-            if self._supervisor is None or self._supervisor.view() is None:
-                supervisor = self._supervisor = monitor_tree(self._root, self._run_folder)
+            known = self._root.monitoring
+            if known is None or known.view() is None:
+                supervisor = self._root.monitoring = monitor_tree(self._root, self._run_folder)
                 for fact in policies(supervisor, _PATH):
                     self._root.bus.publish(fact, _PATH)
                 await tree.add(ChildSpec(NAME, supervisor, Restart.TEMPORARY, start_seconds=START_SECONDS))

@@ -18,7 +18,20 @@ from runtime.actors.frames import Beat, Fact, Hello, Order, Report
 from runtime.actors.process import Source
 from runtime.actors.ref import Address
 from runtime.app.reports import as_event
-from runtime.app.words import BEATS, COORDINATOR, FINISHED, JOURNALED, POINT, POSITION, SERVE, SERVING, STOP_RUN
+from runtime.app.words import (
+    BEATS,
+    COORDINATOR,
+    FINISHED,
+    JOURNALED,
+    PAUSE_RUN,
+    POINT,
+    POSITION,
+    RESUME_RUN,
+    SAVE_NOW,
+    SERVE,
+    SERVING,
+    STOP_RUN,
+)
 from runtime.cluster.detector import LOADING, HangDetector
 from runtime.errors import ActorError
 from runtime.events import from_json
@@ -43,6 +56,8 @@ class Briefing:
     point: Mapping[str, Any]
     after: Mapping[str, Any] | None = None
     generation: int = 0
+    held: str = ""
+    """Who asked for the pause that the run is in, or on its way to."""
 
     def order(self) -> Order:
         """The first order of a coordinator's process."""
@@ -62,6 +77,8 @@ class Root:
     monitor: Address[Order] = field(default_factory=lambda: Address("run/monitoring/monitor"))
     tree: Supervisor | None = None
     node: Supervisor | None = None
+    monitoring: Supervisor | None = None
+    """Of the monitor; None before anybody looked."""
     fatal: Exit | None = None
     """How the first child ended that no restart could cure."""
     outcome: str = ""
@@ -151,6 +168,25 @@ class Root:
     def ask_stop(self, by: str) -> bool:
         """Ask the coordinator for an orderly end; False when it cannot be reached."""
         return _tell(self.coordinator, Order(STOP_RUN, {"by": by}))
+
+    def ask_pause(self, by: str) -> None:
+        """Have no step ordered after the one under way; also by a coordinator that is not there yet."""
+        self.briefing.held = by
+        self.bus.publish(facts.PauseRequested(by), ActorPath("run/control"))
+        _tell(self.coordinator, Order(PAUSE_RUN, {"by": by}))
+
+    def ask_resume(self, by: str) -> None:
+        """Go on after a pause."""
+        self.briefing.held = ""
+        self.bus.publish(facts.ResumeRequested(by), ActorPath("run/control"))
+        _tell(self.coordinator, Order(RESUME_RUN))
+
+    def ask_checkpoint(self, by: str) -> bool:
+        """Have a checkpoint written at the next boundary; False when the coordinator cannot be reached."""
+        if not _tell(self.coordinator, Order(SAVE_NOW)):
+            return False
+        self.bus.publish(facts.CheckpointRequested(by), ActorPath("run/control"))
+        return True
 
     def publish(self, source: Source, frame: Fact) -> facts.Event:
         """A child's fact into the journal."""

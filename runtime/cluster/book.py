@@ -88,7 +88,7 @@ class Book:
 
     def __init__(
         self, plan: RunPlan, point: RestorePoint, rate_of: RateOf, announce: Announce, after: Position | None,
-        generation: int, scores_of: ScoresOf = no_scores,
+        generation: int, scores_of: ScoresOf = no_scores, held: str = "",
     ) -> None:  # fmt: skip
         self.plan, self.rate_of, self.announce = plan, rate_of, announce
         self.saves = Saves([point])
@@ -108,6 +108,8 @@ class Book:
         self.scores_of = scores_of
         self.evaluated_at, self.metrics = -1, dict[str, float]()
         self.stop_asked, self.step_since = "", 0.0
+        self.held = held
+        """Who asked for a pause; empty while nobody does."""
         self.inquiry = Inquiry()
         self.timers = Timers()
         self.out: list[Action] = []
@@ -166,7 +168,8 @@ class Book:
         if keepers:
             self.saves.begin_anew(at.step, roster.generation)
         evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
-        worth_keeping = is_calm(at.counters) or not isinstance(work, StepWork)  # the end of a run is saved as it is
+        goes_on = isinstance(work, StepWork) or self.phase is Phase.HELD
+        worth_keeping = is_calm(at.counters) or not goes_on  # the end of a run is saved as it is
         if self.saves.may_begin and roster.is_whole and not evaluating and worth_keeping:
             save = self.saves.begin(at, roster.generation, roster.writers, now)
             self.publish(facts.CheckpointStarted(at.step))

@@ -8,13 +8,14 @@ from runtime.cluster import explosion, rollback
 from runtime.cluster.ballot import Ballot, rate_at
 from runtime.cluster.book import Again, Book, Boundary, Closing, Next, Pause
 from runtime.cluster.evaluation import Evaluation
+from runtime.cluster.hold import is_held, stand
 from runtime.cluster.membership import Entry, Role
 from runtime.cluster.messages import EvaluateWork, ExchangeFailed, Rest, StepWork
 from runtime.cluster.placement import take_over
 from runtime.cluster.signals import Close, Phase
 from runtime.ids import Rank, Step
 
-_AT_REST = (Phase.EVALUATING, Phase.CLOSING, Phase.PAUSED)
+_AT_REST = (Phase.EVALUATING, Phase.CLOSING, Phase.PAUSED, Phase.HELD)
 """Phases in which nothing is summed, but slices are spread; and stages of a pipeline evaluate together."""
 
 
@@ -31,6 +32,9 @@ def boundary(book: Book, now: float) -> Next | None:
     book.saves.consider(book.plan, book.at.step, now)
     if explosion.is_first_after_retreat(book.at.counters, book.at.step) and not book.saves.holds(book.at.step):
         book.saves.wanted = True  # what is on disk does not know which samples were passed over
+    if is_held(book):
+        stand(book, now)
+        return None
     evaluate = book.plan.evaluation_due(book.at.step, last) and book.evaluated_at != book.at.step
     if evaluate and not book.stop_asked:
         book.agree("the members changed")
@@ -75,7 +79,7 @@ def again(book: Book, why: str, now: float) -> Next | None:
     book.timers.cancel("retry")
     ballot = book.ballot
     if book.phase is not Phase.STEPPING or ballot is None or not book.roster.active:
-        if book.phase in (Phase.STEPPING, Phase.EVALUATING):
+        if book.phase in (Phase.STEPPING, Phase.EVALUATING, Phase.HELD):
             book.agree(why, again=True)
             return Boundary()
         if book.phase in (Phase.CLOSING, Phase.PAUSED) and book.roster.active:

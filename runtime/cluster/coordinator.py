@@ -14,7 +14,22 @@ from mlxd_wire import cluster_pb2 as pb
 
 from runtime.cluster.core import Core
 from runtime.cluster.messages import Join, Refused, ToWorker
-from runtime.cluster.signals import Close, Event, Finished, Joined, Left, Publish, Said, Send, StopAsked, Tick, WakeAt
+from runtime.cluster.signals import (
+    Close,
+    Event,
+    Finished,
+    Joined,
+    Left,
+    PauseAsked,
+    Publish,
+    ResumeAsked,
+    Said,
+    SaveAsked,
+    Send,
+    StopAsked,
+    Tick,
+    WakeAt,
+)
 from runtime.cluster.wire import from_worker_of_wire, to_worker_to_wire
 from runtime.errors import ProtocolError
 from runtime.events import Event as Fact
@@ -66,6 +81,18 @@ class Coordinator:
     def stop(self, by: str) -> None:
         """Finish the step, save, and end the run. `by` is a clause for a person."""
         self._feed(StopAsked(by))
+
+    def pause(self, by: str) -> None:
+        """Finish the step, and order no other before `resume`. `by` is a clause for a person."""
+        self._feed(PauseAsked(by))
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._feed(ResumeAsked())
+
+    def save(self) -> None:
+        """Have a checkpoint written at the next boundary."""
+        self._feed(SaveAsked())
 
     async def run(self, *, goodbye_seconds: float = 10.0) -> Finished:
         """Serve until the run is over; then give the workers `goodbye_seconds` to close their sessions themselves."""

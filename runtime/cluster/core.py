@@ -7,7 +7,8 @@ published before anybody is told, so that the journal never knows less than a wo
 
     GATHERING -> RESTORING -> (EVALUATING | STEPPING)* -> CLOSING -> FINISHED
                      ^               |
-                     `--- PAUSED <---'   fewer than min_workers are left
+                     |--- PAUSED <---|   fewer than min_workers are left
+                     `---- HELD <----'   somebody asked for a pause
 
 What is known is in the `book`; what is decided is in `gathering`, `boundary`, `outcome`, `drift` and `ending`. Here is
 what leads to what.
@@ -21,6 +22,7 @@ from runtime.cluster.boundary import again, boundary, exchange_failed, retry
 from runtime.cluster.ending import close, finish, give_up, stop
 from runtime.cluster.evaluation import ScoresOf, no_scores
 from runtime.cluster.gathering import bereft, entered, gathered, go_on, holding, left, pause, roll_back
+from runtime.cluster.hold import hold, resume, save
 from runtime.cluster.membership import Entry, Membership
 from runtime.cluster.messages import (
     CheckpointDone,
@@ -38,7 +40,20 @@ from runtime.cluster.outcome import evaluated, saved, share_written, voted
 from runtime.cluster.plan import RunPlan
 from runtime.cluster.rollback import go_back
 from runtime.cluster.saves import Saves
-from runtime.cluster.signals import Action, Event, Joined, Left, Phase, Position, Said, StopAsked, WakeAt
+from runtime.cluster.signals import (
+    Action,
+    Event,
+    Joined,
+    Left,
+    PauseAsked,
+    Phase,
+    Position,
+    ResumeAsked,
+    Said,
+    SaveAsked,
+    StopAsked,
+    WakeAt,
+)
 
 
 class Core:
@@ -54,9 +69,11 @@ class Core:
         after: Position | None = None,
         generation: int = 0,
         scores_of: ScoresOf = no_scores,
+        held: str = "",
     ) -> None:
-        """`after` and `generation` are the last that the journal knows, when this coordinator succeeds a dead one."""
-        self.book = Book(plan, point, rate_of, announce, after, generation, scores_of)
+        """`after` and `generation` are the last that the journal knows, when this coordinator succeeds a dead one;
+        `held` is who asked for the pause that the run is in, or on its way to."""
+        self.book = Book(plan, point, rate_of, announce, after, generation, scores_of, held)
 
     @property
     def phase(self) -> Phase:
@@ -89,7 +106,7 @@ class Core:
         book.out = []
         if self.finished:
             return book.out
-        if book.phase is Phase.GATHERING and book.successor:
+        if book.phase is Phase.GATHERING and book.successor and not book.held:
             book.timers.keep("wait", now + book.plan.wait_seconds)
         match event:
             case Joined(session, join):
@@ -100,13 +117,26 @@ class Core:
                 entry = book.roster.of_session(session)
                 if entry is not None:
                     self._follow(self._said(entry, message, now), now)
-            case StopAsked(by):
-                self._follow(stop(book, by), now)  # a Tick only rings the timers
+            case _:
+                self._follow(self._asked(event, now), now)
         while (name := book.timers.due(now)) is not None:
             self._follow(self._rang(name, now), now)
         if book.timers.next is not None:
             book.out.append(WakeAt(book.timers.next))
         return book.out
+
+    def _asked(self, event: Event, now: float) -> Next | None:
+        match event:
+            case StopAsked(by):
+                return stop(self.book, by)
+            case PauseAsked(by):
+                return hold(self.book, by)
+            case ResumeAsked():
+                return resume(self.book, now)
+            case SaveAsked():
+                return save(self.book)
+            case _:
+                return None  # a Tick only rings the timers
 
     def _joined(self, session: int, join: Join, now: float) -> None:
         book = self.book

@@ -17,7 +17,7 @@ def stop(book: Book, by: str) -> Next | None:
     book.publish(facts.StopRequested(by))
     if book.phase is Phase.EVALUATING:
         return Again("stop requested")
-    if book.phase is Phase.PAUSED and book.roster.is_whole:
+    if book.phase is Phase.HELD or (book.phase is Phase.PAUSED and book.roster.is_whole):
         return Closing()
     if book.phase in (Phase.GATHERING, Phase.RESTORING, Phase.PAUSED):
         return End("stopped", by)

@@ -20,6 +20,8 @@ def entered(book: Book, session: int, join: Join, now: float) -> Next | None:
     book.publish(book.roster.enter(session, join).joined)
     if book.phase is Phase.PAUSED:
         return GoOn()
+    if book.phase is Phase.HELD:
+        return Boundary()
     if book.phase is Phase.GATHERING:
         if len(book.roster.entries) >= book.plan.workers:
             return Gathered()
@@ -41,7 +43,7 @@ def left(book: Book, session: int, reason: str) -> Next | None:
     if entry is None or role is Role.WAITING:
         return None
     match book.phase:
-        case Phase.STEPPING | Phase.EVALUATING:
+        case Phase.STEPPING | Phase.EVALUATING | Phase.HELD:
             return Again(f"worker {entry.rank} left: {reason}")
         case Phase.RESTORING:
             return restored(book)
@@ -148,6 +150,8 @@ def holding(book: Book, entry: Entry, message: Holding) -> Next | None:
         book.publish(entry.healed(message))
         if book.phase is Phase.PAUSED:
             return GoOn()
+        if book.phase is Phase.HELD:
+            return Boundary()
     elif entry.role is Role.ACTIVE and message.sources and book.roster.slices:  # a newcomer that was given its slices
         book.publish(entry.healed(message))
     return None
@@ -157,6 +161,8 @@ def pause(book: Book, reason: str, now: float) -> Next:
     """Too few workers are left: save what there is, and wait."""
     book.phase, book.ballot, book.evaluation = Phase.PAUSED, None, None
     book.timers.only("wait", now + book.plan.wait_seconds)
+    if book.held:
+        book.timers.cancel("wait")
     book.publish(facts.Warned("coordinator", f"paused: {reason}", "waiting for a worker to come back"))
     book.saves.wanted = book.saves.wanted or not book.saves.holds(book.at.step)
     book.agree(reason, again=True)

@@ -12,7 +12,7 @@ from runtime.cluster.inquiry import MOST_SUSPICIONS
 from runtime.cluster.membership import Entry
 from runtime.cluster.messages import CheckpointDone, Evaluated, Finish, ShardWritten, Vote
 from runtime.cluster.signals import Phase
-from runtime.events import CheckpointFailed
+from runtime.events import CheckpointFailed, CheckpointWritten
 from runtime.ids import Rank
 
 
@@ -101,6 +101,8 @@ def share_written(book: Book, entry: Entry, share: ShardWritten) -> Next | None:
         return None
     if book.phase is Phase.PAUSED and book.roster.active:
         return Pause("a share of the state was never saved")
+    if book.phase is Phase.HELD:
+        return Boundary()
     return Closing() if book.phase is Phase.CLOSING else None
 
 
@@ -113,4 +115,6 @@ def saved(book: Book, done: CheckpointDone) -> Next | None:
         book.publish(fact)
     if the_last and isinstance(fact, CheckpointFailed):
         return End("failed", f"the last checkpoint could not be written: {fact.reason}")
+    if book.phase is Phase.HELD and book.saves.may_begin and isinstance(fact, CheckpointWritten):
+        return Boundary()  # somebody asked for one while an older state was being written
     return Closing() if closing else None

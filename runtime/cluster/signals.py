@@ -19,6 +19,8 @@ class Phase(Enum):
     STEPPING = "stepping"
     EVALUATING = "evaluating"
     PAUSED = "paused"
+    HELD = "held"
+    """Somebody asked for a pause: everybody is there, has the committed state, and waits."""
     CLOSING = "closing"
     FINISHED = "finished"
 
@@ -55,11 +57,28 @@ class StopAsked:
 
 
 @dataclass(frozen=True)
+class PauseAsked:
+    """Finish the step, then order no other until somebody asks to go on."""
+
+    by: str
+
+
+@dataclass(frozen=True)
+class ResumeAsked:
+    """The pause is over; without one it says nothing."""
+
+
+@dataclass(frozen=True)
+class SaveAsked:
+    """Write a checkpoint of the next committed state; in a pause of the present one."""
+
+
+@dataclass(frozen=True)
 class Tick:
     """Time has passed."""
 
 
-Event: TypeAlias = Joined | Left | Said | StopAsked | Tick
+Event: TypeAlias = Joined | Left | Said | StopAsked | PauseAsked | ResumeAsked | SaveAsked | Tick
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,18 @@ from runtime.events.numerics import (
     ReplicaDrifted,
     WorkerRetired,
 )
-from runtime.events.run import AlarmAcknowledged, Outcome, RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.run import (
+    AlarmAcknowledged,
+    CheckpointRequested,
+    Outcome,
+    PauseRequested,
+    ResumeRequested,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+    StopRequested,
+    Warned,
+)
 from runtime.events.saving import (
     CheckpointFailed,
     CheckpointRejected,
@@ -34,6 +45,7 @@ from runtime.events.supervision import (
     ActorReady,
     ActorStarting,
     GenerationStarted,
+    KillRequested,
     RestartPlanned,
     RestartRequested,
     SpareLost,
@@ -65,6 +77,10 @@ __all__ = [
     # run
     "RunStarted",
     "StopRequested",
+    "PauseRequested",
+    "RunPaused",
+    "ResumeRequested",
+    "CheckpointRequested",
     "RunFinished",
     "Outcome",
     "Warned",
@@ -76,6 +92,7 @@ __all__ = [
     "ActorExited",
     "RestartPlanned",
     "RestartRequested",
+    "KillRequested",
     "SupervisorGaveUp",
     "SpareReady",
     "SpareLost",

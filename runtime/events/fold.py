@@ -23,7 +23,17 @@ from runtime.events.numerics import (
     ReplicaDrifted,
     WorkerRetired,
 )
-from runtime.events.run import AlarmAcknowledged, RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.run import (
+    AlarmAcknowledged,
+    CheckpointRequested,
+    PauseRequested,
+    ResumeRequested,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+    StopRequested,
+    Warned,
+)
 from runtime.events.saving import (
     CheckpointFailed,
     CheckpointRejected,
@@ -45,11 +55,13 @@ from runtime.events.types import Envelope, UnknownEvent
 from runtime.ids import Generation
 
 _RunFact: TypeAlias = RunStarted | StopRequested | RunFinished | Warned | AlarmAcknowledged
+_PauseFact: TypeAlias = PauseRequested | RunPaused | ResumeRequested | CheckpointRequested
 _SavingFact: TypeAlias = (
     CheckpointStarted | CheckpointWritten | CheckpointFailed | CheckpointRejected | CheckpointRemoved
 )
 _TrainingFact: TypeAlias = StepAborted | ShardsMoved | RolledBack | EvaluationFinished | SampleGenerated
-_Rest: TypeAlias = _RunFact | _SavingFact | _TrainingFact | fold_supervision.Fact | fold_numerics.Fact | UnknownEvent
+_Told: TypeAlias = _RunFact | _PauseFact | _SavingFact | _TrainingFact
+_Rest: TypeAlias = _Told | fold_supervision.Fact | fold_numerics.Fact | UnknownEvent
 """Everything but StepCommitted, which comes at every step and has its own short way."""
 
 _MOST_CHECKPOINTS = 1024
@@ -100,6 +112,8 @@ def _folded(state: RunState, event: _Rest) -> RunState:
     match event:
         case RunStarted() | StopRequested() | RunFinished() | Warned() | AlarmAcknowledged():
             return _run(state, event)
+        case PauseRequested() | RunPaused() | ResumeRequested() | CheckpointRequested():
+            return _paused(state, event)
         case (
             CheckpointStarted() | CheckpointWritten() | CheckpointFailed() | CheckpointRejected() | CheckpointRemoved()
         ):
@@ -130,7 +144,7 @@ def _run(state: RunState, event: _RunFact) -> RunState:
         case StopRequested():
             return replace(state, stopping=event.by or "somebody")
         case RunFinished():
-            finished = replace(state, outcome=event, members=(), writing_step=None)
+            finished = replace(state, outcome=event, members=(), writing_step=None, pausing="", paused_step=None)
             if event.outcome in {"failed", "gave_up"}:
                 return raise_alarm(finished, "run", "run", event.reason or event.outcome, severity="critical")
             return finished
@@ -140,6 +154,18 @@ def _run(state: RunState, event: _RunFact) -> RunState:
             seen = {key: who for key, who in state.acknowledged.items() if key != event.key}
             seen[event.key] = event.by, state.wall_seconds
             return replace(state, acknowledged=dict(list(seen.items())[-_MOST_ACKNOWLEDGED:]))
+
+
+def _paused(state: RunState, event: _PauseFact) -> RunState:
+    match event:
+        case PauseRequested():
+            return replace(state, pausing=event.by or "somebody")
+        case RunPaused():
+            return replace(state, pausing=state.pausing or event.by or "somebody", paused_step=event.step)
+        case ResumeRequested():
+            return replace(state, pausing="", paused_step=None, resumed_seconds=state.wall_seconds)
+        case CheckpointRequested():
+            return state
 
 
 def _new_session(state: RunState, event: RunStarted) -> RunState:
@@ -154,6 +180,9 @@ def _new_session(state: RunState, event: RunStarted) -> RunState:
         started_seconds=state.wall_seconds,
         sessions=state.sessions + 1,
         stopping="",
+        pausing="",
+        paused_step=None,
+        resumed_seconds=0.0,
         outcome=None,
         actors=state.actors if lives else {},
         workers=state.workers if lives else {},

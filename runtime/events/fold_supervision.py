@@ -12,6 +12,7 @@ from runtime.events.supervision import (
     ActorReady,
     ActorStarting,
     GenerationStarted,
+    KillRequested,
     RestartPlanned,
     RestartRequested,
     SpareLost,
@@ -31,7 +32,7 @@ from runtime.ids import ActorPath, Generation, Incarnation, Rank
 _ActorFact: TypeAlias = ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp
 _WorkerFact: TypeAlias = WorkerJoined | WorkerLost | WorkerHung | GenerationStarted | StateHealed
 _SpareFact: TypeAlias = SpareReady | SpareLost
-_WishFact: TypeAlias = WorkerAdded | WorkerRemoved | RestartRequested
+_WishFact: TypeAlias = WorkerAdded | WorkerRemoved | RestartRequested | KillRequested
 Fact: TypeAlias = _ActorFact | _WorkerFact | _SpareFact | _WishFact | SupervisorStarted
 
 ROOT = ActorPath("run")
@@ -50,7 +51,7 @@ def folded(state: RunState, event: Fact) -> RunState:
             return replace(state, spares=state.spares - {event.pid})
         case SupervisorStarted():
             return _supervises(state, event)
-        case WorkerAdded() | RestartRequested():
+        case WorkerAdded() | RestartRequested() | KillRequested():
             return state  # what becomes of it are facts of their own
         case WorkerRemoved():
             return _with_worker(state, replace(_row(state, event.rank), phase="leaving", reason=f"removed: {event.by}"))

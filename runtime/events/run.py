@@ -56,6 +56,35 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseRequested:
+    """Somebody asked for a pause: the step is finished, and no other begins."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """The run stands at this committed step, and every worker waits."""
+
+    step: Step
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequested:
+    """Somebody asked to go on after a pause."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRequested:
+    """Somebody asked for a checkpoint of the next committed step; in a pause of the present one."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The last fact of a root process that could still speak. A journal without it was interrupted."""
 

@@ -30,7 +30,10 @@ ActorStatus: TypeAlias = Literal["starting", "ready", "exited", "waiting", "gave
 WorkerPhase: TypeAlias = Literal["joined", "training", "hung", "lost", "leaving"]
 """leaving: somebody asked for it."""
 Severity: TypeAlias = Literal["warning", "critical"]
-Status: TypeAlias = Literal["idle", "starting", "running", "stopping", "done", "failed", "stopped", "gave_up"]
+Status: TypeAlias = Literal[
+    "idle", "starting", "running", "pausing", "paused", "stopping", "done", "failed", "stopped", "gave_up"
+]
+"""pausing: somebody asked for it, and the step under way is being finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,12 @@ class RunState:
     """Root processes that drove this run: 1 + resumptions."""
     stopping: str = ""
     """Who asked the newest session to stop."""
+    pausing: str = ""
+    """Who asked the newest session to pause; empty again when somebody asked to go on."""
+    paused_step: int | None = None
+    """Where the run stands; None while it does not."""
+    resumed_seconds: float = 0.0
+    """Unix time at which somebody last asked to go on; 0 while nobody did."""
     outcome: RunFinished | None = None
     actors: Mapping[ActorPath, ActorRow] = field(default_factory=dict)
     workers: Mapping[Rank, WorkerRow] = field(default_factory=dict)
@@ -212,6 +221,8 @@ class RunState:
             return self.outcome.outcome
         if self.stopping:
             return "stopping"
+        if self.pausing:
+            return "pausing" if self.paused_step is None else "paused"
         return "running" if self.training.last is not None or self.members else "starting"
 
     def step_of(self, rank: Rank) -> int:

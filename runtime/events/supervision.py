@@ -75,6 +75,14 @@ class RestartRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class KillRequested:
+    """Somebody asked for a process to be killed at once; its supervisor counts that as a failure, and restarts it."""
+
+    path: ActorPath
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerAdded:
     """Somebody asked for one more worker, and its process is up; it joins at a step boundary."""
 

@@ -19,7 +19,17 @@ from runtime.events.numerics import (
     ReplicaDrifted,
     WorkerRetired,
 )
-from runtime.events.run import AlarmAcknowledged, RunFinished, RunStarted, StopRequested, Warned
+from runtime.events.run import (
+    AlarmAcknowledged,
+    CheckpointRequested,
+    PauseRequested,
+    ResumeRequested,
+    RunFinished,
+    RunPaused,
+    RunStarted,
+    StopRequested,
+    Warned,
+)
 from runtime.events.saving import (
     CheckpointFailed,
     CheckpointRejected,
@@ -32,6 +42,7 @@ from runtime.events.supervision import (
     ActorReady,
     ActorStarting,
     GenerationStarted,
+    KillRequested,
     RestartPlanned,
     RestartRequested,
     SpareLost,
@@ -66,6 +77,7 @@ class UnknownEvent:
 
 Known: TypeAlias = (
     RunStarted | StopRequested | RunFinished | Warned | AlarmAcknowledged
+    | PauseRequested | RunPaused | ResumeRequested | CheckpointRequested | KillRequested
     | SupervisorStarted | RestartRequested
     | ActorStarting | ActorReady | ActorExited | RestartPlanned | SupervisorGaveUp | SpareReady | SpareLost
     | WorkerAdded | WorkerRemoved

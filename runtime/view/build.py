@@ -85,6 +85,8 @@ def run_card(state: RunState) -> RunCard:
         restarts=state.restarts,
         workers_lost=state.workers_lost,
         stopping=state.stopping,
+        pausing=state.pausing,
+        resumed_seconds=state.resumed_seconds,
         outcome=outcome.outcome if outcome else "",
         reason=outcome.reason if outcome else "",
         step=training.step,

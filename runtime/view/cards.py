@@ -47,6 +47,10 @@ class RunCard:
     workers_lost: int = 0
     stopping: str = ""
     """Who asked for it."""
+    pausing: str = ""
+    """Who asked for the pause that the run is in, or on its way to."""
+    resumed_seconds: float = 0.0
+    """Unix time at which somebody last asked to go on; 0: nobody did."""
     outcome: str = ""
     reason: str = ""
     step: int = 0

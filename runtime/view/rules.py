@@ -78,7 +78,8 @@ def stalled(at: Situation) -> Iterator[AlarmCard]:
         return
     limit = max(LIMITS.quiet_seconds, LIMITS.quiet_steps * run.step_seconds)
     doing = {card.rank: card.beat_phase for card in at.view.workers.values() if card.beat_phase}
-    if at.now_seconds - run.committed_seconds > limit and not LONG_PHASES & set(doing.values()):
+    since = max(run.committed_seconds, run.resumed_seconds)
+    if at.now_seconds - since > limit and not LONG_PHASES & set(doing.values()):
         where = ", ".join(f"worker {rank} in {phase}" for rank, phase in doing.items())
         yield _alarm(
             "stalled",
@@ -87,7 +88,7 @@ def stalled(at: Situation) -> Iterator[AlarmCard]:
             "look for a worker that does not get on; its supervisor replaces one that hangs",
             f"mlx-distributed logs {at.folder} --level warning",
             level="critical",
-            since=run.committed_seconds + limit,
+            since=since + limit,
             host=run.host,
         )
 

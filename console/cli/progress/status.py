@@ -42,7 +42,7 @@ def parts_of(state: RunState) -> list[Part]:
         return [*parts, restarts]
     if step < plan.last_step:
         parts.append(Part(f"eta {_whole_seconds(remaining_seconds(state))}", 4))
-    word = [Part("stopping", 8)] if state.stopping else []
+    word = [Part(state.status, 8)] if state.status in {"stopping", "pausing", "paused"} else []
     return [*word, *parts, workers, restarts]
 
 

@@ -12,15 +12,20 @@ from runtime.events import (
     ActorStarting,
     CheckpointFailed,
     CheckpointRejected,
+    CheckpointRequested,
     CheckpointStarted,
     CheckpointWritten,
     Envelope,
     EvaluationFinished,
     Event,
     GenerationStarted,
+    KillRequested,
+    PauseRequested,
     RestartPlanned,
+    ResumeRequested,
     RolledBack,
     RunFinished,
+    RunPaused,
     RunStarted,
     RunState,
     SampleGenerated,
@@ -120,6 +125,11 @@ def troubled() -> Iterator[tuple[float, Event]]:
     yield 0, GenerationStarted(Generation(2), Step(21), ())
     yield 0, StateHealed(Rank(0), Step(20), 0.1, 400, ())
     yield 0, SupervisorGaveUp(ActorPath("root/node"), "worker-1 crashed 4 times in 300 s", "Traceback\n  MemoryError\n")
+    yield 0, PauseRequested("kim")
+    yield 0, RunPaused(Step(20), "kim")
+    yield 0, CheckpointRequested("kim")
+    yield 0, ResumeRequested("kim")
+    yield 0, KillRequested(ActorPath("root/coordinator"), "kim")
     yield 0, StopRequested("SIGINT")
     yield 0, StopRequested("SIGINT", now=True)
     yield 0, RunFinished("gave_up", Step(20), 25.0, "worker-1 crashed 4 times in 300 s")

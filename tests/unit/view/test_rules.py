@@ -8,15 +8,20 @@ from runtime.events import (
     ActorExited,
     CheckpointWritten,
     DeviceMeasured,
+    Envelope,
     Event,
     GenerationStarted,
+    PauseRequested,
     RestartPlanned,
+    ResumeRequested,
     RunFinished,
+    RunPaused,
     ShardsMoved,
     WorkerLost,
     WorkerRemoved,
+    fold,
 )
-from runtime.ids import Generation, Rank, Step
+from runtime.ids import ActorPath, Generation, Rank, Step
 from runtime.view.cards import AlarmCard
 from runtime.view.gauges import Beat, Gauges
 from tests.unit.view.told import BEGAN, NODE, ONE, WORKER, after, alarms, begun, commit, steps
@@ -48,6 +53,14 @@ def test_no_commit_for_long_is_a_stall_since_the_limit_and_names_what_the_worker
     alarm = only(alarms(state, now, Gauges(beats={0: Beat(now, 4, "exchange"), 1: Beat(now, 4, "compute")})))
     assert (alarm.rule, alarm.level, alarm.since_seconds) == ("stalled", "critical", state.wall_seconds + 30)
     assert "worker 1 in compute" in alarm.cause
+
+
+def test_a_pause_is_no_stall_and_after_it_the_clock_begins_anew() -> None:
+    state = after([*begun(), *steps(1, 3), PauseRequested("kim"), RunPaused(Step(3), "kim")])
+    assert alarms(state, state.wall_seconds + 10 * QUIET) == []
+    later = fold(state, Envelope(state.seq + 1, state.wall_seconds + 5000, ActorPath("run"), ResumeRequested("kim")))
+    assert alarms(later, later.wall_seconds + 29) == []
+    assert only(alarms(later, later.wall_seconds + QUIET)).since_seconds == later.wall_seconds + 30
 
 
 def test_an_evaluation_is_no_stall() -> None:
