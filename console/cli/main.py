@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "held-out loss and scores of a run's checkpoint or of a model folder",
     "audit": "prove from a run's journal that every sample was trained on exactly once",
     "doctor": "look at this machine: Python, MLX, BLAS and its speed, memory",
+    "dial-stdio": "bridge stdin and stdout to a live run, for ssh",
 }
 """name -> one line; the command `a-b` lives in console/cli/commands/a_b.py."""
 

@@ -11,14 +11,17 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 Reply = TypeVar("Reply", bound=Message)
-_OPTIONS = [
-    ("grpc.default_authority", "localhost"),  # of a unix socket it would be the path in percent signs
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.enable_retries", 0),
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 500),
-]
+
+
+def options() -> list[tuple[str, int | str]]:
+    """Of every channel. Equal ones to one address share one connection: one ssh carries all calls to a machine."""
+    return [
+        ("grpc.default_authority", "localhost"),  # of a unix socket it would be the path in percent signs
+        ("grpc.enable_http_proxy", 0),
+        ("grpc.enable_retries", 0),
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 500),
+    ]
 
 
 class Unreachable(Exception):
@@ -73,7 +76,7 @@ async def connected(address: str) -> AsyncIterator[Connection]:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log would be drawn over the screen
     from grpc import aio
 
-    channel = aio.insecure_channel(address, options=_OPTIONS)
+    channel = aio.insecure_channel(address, options=options())
     try:
         yield Connection(channel, aio.AioRpcError)
     finally:

@@ -16,6 +16,7 @@ from runtime import events as facts
 from runtime.actors import Context
 from runtime.app.crew import Crew, Refusal
 from runtime.app.monitoring import Monitoring
+from runtime.app.register import registered
 from runtime.app.root import Root
 from runtime.app.socket_place import socket_place
 from runtime.app.steering import Steering
@@ -41,7 +42,7 @@ class Control:
         """Serve until asked to stop."""
         ctx.ready()
         try:
-            with socket_place(self._run_folder, SOCKET_NAME) as path:
+            with socket_place(self._run_folder, SOCKET_NAME) as path, registered(self._run_folder):
                 async with GrpcNetwork.open() as network:
                     async with network.serve([self.service], f"{UNIX}{path}", name="control"):
                         path.chmod(0o600)

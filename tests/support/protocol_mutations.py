@@ -82,7 +82,7 @@ MUTATIONS = (
     Mutation("the last checkpoint is not waited for", 4, "cluster.ending", "    if book.saves.holds(book.at.step):", "    if book.saves.holds(book.at.step) or book.saves.writing is not None:"),
     Mutation("a lost writer's checkpoint is waited for", 2, "cluster.book", "        self.saves.lost(entry.rank)\n", ""),
     Mutation("a failed exchange is never tried again", 275, "cluster.boundary", "book.timers.keep(\"retry\", now + book.quarrel.wait_seconds)", "pass"),
-    Mutation("an evaluation is not ordered again", 0, "cluster.gathering", "        case Phase.STEPPING | Phase.EVALUATING:", "        case Phase.STEPPING:"),
+    Mutation("an evaluation is not ordered again", 0, "cluster.gathering", "        case Phase.STEPPING | Phase.EVALUATING | Phase.HELD:", "        case Phase.STEPPING | Phase.HELD:"),
     Mutation("a zombie is let in", 19, "cluster.membership", "if join.incarnation < newest:", "if False:"),
     Mutation("who was catching up keeps its session", 2299, "cluster.gathering", "            book.out.append(Close(entry.session))\n            book.take_out(entry.session, \"nobody is left who could give it the state\")\n", "            entry.role = Role.WAITING\n"),
     Mutation("a state counts as offered before it is", 1149, "trainer.trainer", "            await self.parts.exchange.offer(tuple(kept.values()))\n            self._held = kept", "            self._held = kept\n            await self.parts.exchange.offer(tuple(kept.values()))"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from mlxd_wire import control_pb2 as pb
 
 from runtime import events as facts
@@ -121,11 +121,13 @@ async def test_a_process_is_killed_with_its_whole_group_and_the_journal_knows_by
     root: Root, tmp_path: Path
 ) -> None:
     path = ActorPath("run/coordinator")
-    child = subprocess.Popen([sys.executable, "-P", "-c", "import time; time.sleep(600)"], start_new_session=True)
+    command = [sys.executable, "-P", "-c", "import time; time.sleep(600)"]
+    child = await trio.lowlevel.open_process(command, start_new_session=True)
     row = ActorRow(path, "ready", pid=child.pid)
     steering = Steering(root, crew_of(root), lambda: RunState(actors={path: row}))
     assert await done(steering, "kill", path) == f"process {child.pid} of {path} is killed"
-    assert child.wait(60) == -signal.SIGKILL
+    with trio.fail_after(60):
+        assert await child.wait() == -signal.SIGKILL
     assert facts_in(tmp_path) == [facts.KillRequested(path, "kim")]
     with pytest.raises(Refusal, match="has just ended by itself"):
         await done(steering, "kill", path)
