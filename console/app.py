@@ -133,8 +133,15 @@ class ConsoleApp(App[None]):
 
     @on(Act)
     def act(self, intent: Act) -> None:
-        """What changes the run."""
-        self.notify(f"{intent.kind} is not possible here", severity="warning", markup=False)
+        """What changes the run: asked first, done beside the screen."""
+        target = self.targets.current
+        if target is not None:
+            self.run_worker(self._act(intent, target), group="act", exclusive=False)
+
+    async def _act(self, intent: Act, target: Target) -> None:
+        from console.screens.acting import carried_out
+
+        self.say(await carried_out(intent, target, self))
 
     def do_help(self) -> None:
         """The keys of this screen."""

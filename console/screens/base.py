@@ -17,7 +17,7 @@ from textual.screen import Screen
 
 from console.client.replay import ReplayFeed
 from console.client.targets import Moment
-from console.messages.intents import Say
+from console.messages.intents import Act, Say
 from console.state.heading import alarms_line, liveness_line, tab_line, time_left, title_line
 from console.state.keymap import footer_of, keys_of, refusal_of
 from console.state.keys.row import Key
@@ -118,6 +118,23 @@ class BaseScreen(Screen[None]):
             return
         done = getattr(self, f"do_{action}", None) or getattr(self.app, f"do_{action}")
         done()
+
+    def do_pause(self) -> None:
+        """Pause the run, or let it go on."""
+        moment = self.seat.moment()
+        self.post_message(Act("resume" if moment is not None and moment.view.run.pausing else "pause"))
+
+    def do_checkpoint(self) -> None:
+        """Have one written now."""
+        self.post_message(Act("checkpoint"))
+
+    def do_stop(self) -> None:
+        """End the run after a checkpoint."""
+        self.post_message(Act("stop"))
+
+    def do_add_worker(self) -> None:
+        """One more on the run's machine."""
+        self.post_message(Act("add_worker"))
 
     def draw_heading(self) -> None:
         """The title line, the tab line and the keys alone."""

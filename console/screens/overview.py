@@ -10,7 +10,7 @@ from textual.containers import Horizontal, Vertical
 
 from console.client.picture import HeardCurve
 from console.client.targets import Moment
-from console.messages.intents import Copy, Go, Say
+from console.messages.intents import Act, Copy, Go, Say
 from console.screens.base import BaseScreen
 from console.state.alarms import alarm_rows, alarms_title
 from console.state.devices import device_rows, host_lines
@@ -19,6 +19,7 @@ from console.state.spans import EMPTY, Line
 from console.state.story import newest_first
 from console.state.tree import budgets, detail_lines, is_open, tree_rows
 from console.widgets.sheet import Row, Sheet
+from runtime.view.cards import AlarmCard
 
 _MOST_EVENTS = 200
 
@@ -108,13 +109,41 @@ class OverviewScreen(BaseScreen):
 
     def do_copy_fix(self) -> None:
         """The command of the chosen alarm, or of the first."""
-        cards = self.moment.view.open_alarms if self.moment else ()
-        chosen = self._sheet("alarms").chosen
-        card = next((card for card in cards if card.key == chosen), cards[0] if cards else None)
+        card = self._chosen_alarm()
         if card is None or not card.command:
             self.post_message(Say("there is no alarm with a command", is_bad=True))
         else:
             self.post_message(Copy(card.command, "the fix"))
+
+    def do_restart(self) -> None:
+        """The chosen node of the tree."""
+        self._act_on_node("restart")
+
+    def do_kill(self) -> None:
+        """The chosen node of the tree."""
+        self._act_on_node("kill")
+
+    def do_remove_worker(self) -> None:
+        """The chosen node of the tree, which must be a worker."""
+        name = self._sheet("tree").chosen.rpartition("/")[2]
+        if name.startswith("worker-"):
+            self.post_message(Act("remove_worker", name.removeprefix("worker-")))
+        else:
+            self.post_message(Say("choose a worker of the tree first", is_bad=True))
+
+    def do_acknowledge(self) -> None:
+        """The chosen alarm, or the first."""
+        card = self._chosen_alarm()
+        self.post_message(Act("acknowledge", card.key) if card else Say("there is no alarm to mark", is_bad=True))
+
+    def _act_on_node(self, kind: str) -> None:
+        path = self._sheet("tree").chosen
+        self.post_message(Act(kind, path) if path else Say("choose an actor of the tree first", is_bad=True))
+
+    def _chosen_alarm(self) -> AlarmCard | None:
+        cards = self.moment.view.open_alarms if self.moment else ()
+        chosen = self._sheet("alarms").chosen
+        return next((card for card in cards if card.key == chosen), cards[0] if cards else None)
 
     def _sheet(self, name: str) -> Sheet:
         return self.query_one(f"#{name}", Sheet)

@@ -19,5 +19,8 @@ KEYS = (
     Key("pageup,comma", "page_back", "Page before", "the metrics before"),
     Key("plus,equals_sign", "closer", "Closer", "half of the horizontal axis, around the cursor or at its end"),
     Key("minus", "wider", "Wider", "twice as much of the horizontal axis"),
+    Key("p", "pause", "Pause", "pause the run at the next step, or let it go on", acts=True),
+    Key("C", "checkpoint", "Checkpoint", "write a checkpoint now", acts=True),
+    Key("X", "stop", "Stop", "stop the run after a checkpoint", acts=True),
     Key("0,escape", "anew", "Reset", "all of the axis, all of the charts, no cursor"),
 )  # fmt: skip
