@@ -72,6 +72,12 @@ class ConsoleApp(App[None]):
         for tab in TABS:
             self.add_mode(tab.name, partial(_made, tab))
 
+    def reach(self, place: str) -> Target:
+        """A run as the user names it."""
+        if self._open_target is None:
+            raise RuntimeError("this console was started without a way to reach other runs")
+        return self._open_target(place, False)
+
     def moment(self) -> Moment | None:
         """What there is to draw now."""
         return self.targets.moment(time.monotonic(), time.time())

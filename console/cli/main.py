@@ -27,11 +27,16 @@ COMMANDS = {
     "alarms": "what is wrong with a run: cause, fix and the command that does it",
     "logs": "what the processes of a run say, merged by time; -f follows",
     "stop": "ask a live run to finish its step, write a checkpoint and end",
+    "pause": "let a live run finish its step and wait; its workers stay",
+    "resume": "let a paused run go on",
+    "checkpoint": "have a live run write a checkpoint at the next step boundary",
+    "restart": "start an actor of a live run anew, at no cost to its restart limit",
+    "kill": "kill the process of an actor of a live run, as a test or as the last resort",
     "workers": "add a worker to a live run, or remove one",
     "evaluate": "held-out loss and scores of a run's checkpoint or of a model folder",
     "audit": "prove from a run's journal that every sample was trained on exactly once",
-    "doctor": "look at this machine: Python, MLX, BLAS and its speed, memory",
-    "dial-stdio": "bridge stdin and stdout to a live run, for ssh",
+    "doctor": "look at this machine: Python, MLX, BLAS and its speed, memory; or at the way to another one",
+    "dial-stdio": "bridge stdin and stdout to a live run, for ssh: `ssh -T HOST mlx-distributed dial-stdio`",
 }
 """name -> one line; the command `a-b` lives in console/cli/commands/a_b.py."""
 

@@ -1,6 +1,6 @@
 """What ssh's words mean: at which step a way to a run ends, a sentence for a person, and what mends it. Pure.
 
-The texts are OpenSSH's own (tests/unit/console/ssh_texts has them as they came); the order of the rules matters, since
+The texts are OpenSSH's own (tests/fixtures/ssh has them as they came); the order of the rules matters, since
 one failure writes several lines.
 """
 
@@ -213,13 +213,6 @@ def _no_account(at: _At) -> Diagnosis:
     return Diagnosis("login", f"{at.target.machine} lets you in, but runs no command for this account", fix)
 
 
-def _forced(at: _At) -> Diagnosis:
-    return Diagnosis(
-        "command", f"the key that {at.target.machine} took may only run something else: {_last_line(at.words)}",
-        'its line in authorized_keys should say: restrict,command="mlx-distributed dial-stdio --read-only"',
-    )  # fmt: skip
-
-
 def _too_old(at: _At) -> Diagnosis:
     command = at.ssh.by_hand(at.target, at.ssh.remote_command, "--version")
     sentence = f"{at.ssh.remote_command} on {at.target.machine} is too old: it knows no dial-stdio"
@@ -248,7 +241,6 @@ _RULES: tuple[tuple[str, Callable[[_At], Diagnosis]], ...] = (
     (r"kex_exchange_identification|ssh_exchange_identification|banner exchange", _hung_up),
     (r"there is no command dial-stdio|invalid choice: 'dial-stdio'", _too_old),
     (r"account is (currently )?not available|nologin", _no_account),
-    (r"^error: .*(may only|forced)", _forced),
     (r"^error: ", _run),
     (r"command not found|: not found|No such file or directory", _no_command),
     (r"Permission denied$", _not_executable),

@@ -16,6 +16,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mlxd_wire import control_pb2
 from mlxd_wire import monitor_pb2 as pb
@@ -26,7 +27,7 @@ from console.client.ssh_target import Ssh, SshTarget
 from console.client.wire import Connection, Unreachable, connected
 from runtime.config.private_folder import private_folder, socket_path
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Of the Monitor service that this console understands."""
 VERSION = "console"
 DIAL_SECONDS = 150.0
@@ -211,7 +212,8 @@ class Line:
         """Hear who the far end is, and hold the connection for as long as it lives. Raises NoWay."""
         ready: asyncio.Future[Greeting] = asyncio.get_running_loop().create_future()
         self._held = asyncio.create_task(self._hold(ready))
-        await asyncio.wait([self._held, ready], return_when=asyncio.FIRST_COMPLETED)
+        first: list[asyncio.Future[Any]] = [self._held, ready]
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if not ready.done():
             self._held.result()
             raise NoWay(lost("", self.target))

@@ -15,7 +15,7 @@ from runtime.events import Envelope
 from runtime.events.curve import Bucket
 from runtime.events.journal import decode_line
 from runtime.view.cards import RunView
-from runtime.view.codec import Place, decode, view_from
+from runtime.view.codec import Place, decode, patched, view_from
 
 Liveness: TypeAlias = Literal["connecting", "live", "stale", "replay"]
 """stale: nothing was heard for so long that what is shown may be wrong. replay: from a journal, nobody lives."""
@@ -108,7 +108,7 @@ class Picture:
             return []  # a heartbeat before the first whole frame of another monitor process
         self.epoch, self.version, self.dropped = frame.epoch, frame.version, frame.dropped
         for row in frame.rows:
-            self._put((row.topic, row.key), decode(row.topic, row.card) if row.card else None)
+            self._put((row.topic, row.key), self._card_of(row))
         for piece in frame.pieces:
             self._draw(piece)
         if frame.metrics:
@@ -139,6 +139,15 @@ class Picture:
         if events:
             self.event_seq = events[-1].seq
 
+    def _card_of(self, row: pb.Row) -> Any | None:
+        """The card that the row makes; None where it is gone, or cannot be read."""
+        if not row.card:
+            return None
+        if not row.is_part:
+            return decode(row.topic, row.card)
+        before = self._cards.get((row.topic, row.key))
+        return patched(row.topic, before, row.card) if before is not None else None
+
     def _put(self, place: Place, card: Any | None) -> None:
         self._view = None
         if card is None:
@@ -155,6 +164,9 @@ class Picture:
 
 def buckets_of(piece: pb.Piece) -> list[Bucket]:
     """The buckets of a message."""
+    if not piece.values:  # each of them holds one value
+        pairs = zip(piece.steps, piece.last, strict=True)
+        return [Bucket(step, value, value, value, value, value, 1) for step, value in pairs]
     columns = (piece.steps, piece.first, piece.last, piece.minimum, piece.maximum, piece.total, piece.values)
     return [Bucket(*values) for values in zip(*columns, strict=True)]
 

@@ -17,7 +17,7 @@ from console.client.wire import Unreachable, options
 
 MONITOR = "mlxd.Monitor"
 CONTROL = "mlxd.Control"
-WATCHING = ("Hello", "Watch", "History", "Tail")
+WATCHING = ("Hello", "Status", "Watch", "History", "Tail")
 STEERING = ("Status", "Propose", "Commit")
 """Of Control: what a bridge passes on where it may change the run. Nothing there changes it without a proposal."""
 Address = Callable[[], Awaitable[str]]

@@ -81,6 +81,11 @@ class Ssh:
         options = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *_ALIVE)
         return [*self.program, *options, *_port(target), "--", target.destination, " ".join(words)]
 
+    def knock(self, target: SshTarget) -> list[str]:
+        """The command that only finds out whether ssh would ask something."""
+        options = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *_port(target))
+        return [*self.program, *options, "--", target.destination, "true"]
+
     def ask(self, target: SshTarget) -> list[str]:
         """The command with which ssh may ask its questions (host key, passphrase, password) in a terminal."""
         return [*self.program, "-T", "-o", "ConnectTimeout=10", *_port(target), "--", target.destination, "true"]

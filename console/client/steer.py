@@ -56,5 +56,3 @@ async def commit(address: str, proposal: Proposal) -> str:
     if reply.refusal:
         raise Refused(reply.refusal)
     return reply.done
-
-

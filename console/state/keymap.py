@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from console.state.keys import checkpoints, config, everywhere, logs, overview, run
+from console.state.keys import checkpoints, config, everywhere, hosts, logs, overview, run
 from console.state.keys.row import Key
 from console.state.tabs import TABS, Tab
 
@@ -15,6 +15,7 @@ OF_SCREENS: Mapping[str, tuple[Key, ...]] = {
     "config": config.KEYS,
     "checkpoints": checkpoints.KEYS,
     "logs": logs.KEYS,
+    "hosts": hosts.KEYS,
 }
 """Name of a tab -> what is special to it."""
 HELP = Key("question_mark,f1", "help", "Help", "what the keys of this screen do")

@@ -22,6 +22,7 @@ TABS: tuple[Tab, ...] = (
     Tab("3", "config", "Config", "config:ConfigScreen"),
     Tab("4", "checkpoints", "Checkpoints", "checkpoints:CheckpointsScreen"),
     Tab("5", "logs", "Logs", "logs:LogsScreen"),
+    Tab("6", "hosts", "Hosts", "hosts:HostsScreen"),
 )  # fmt: skip
 """By number: 1 Overview, 2 Run, 3 Config, 4 Checkpoints, 5 Logs, 6 Hosts."""
 

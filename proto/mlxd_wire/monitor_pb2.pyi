@@ -195,20 +195,24 @@ class Row(_message.Message):
     TOPIC_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     CARD_FIELD_NUMBER: _builtins.int
+    IS_PART_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
     key: _builtins.str
     card: _builtins.bytes
     """JSON; empty: the row is gone"""
+    is_part: _builtins.bool
+    """only the fields that changed; the others are as they were"""
     def __init__(
         self,
         *,
         topic: _builtins.str = ...,
         key: _builtins.str = ...,
         card: _builtins.bytes = ...,
+        is_part: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "key", b"key", "topic", b"topic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "is_part", b"is_part", "key", b"key", "topic", b"topic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,7 +243,9 @@ class Piece(_message.Message):
         """the newest step of each bucket"""
 
     @_builtins.property
-    def first(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def first(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Where each bucket holds one value only `last` is told."""
+
     @_builtins.property
     def last(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
     @_builtins.property

@@ -19,10 +19,10 @@ from runtime.app.monitoring import Monitoring
 from runtime.app.register import registered
 from runtime.app.root import Root
 from runtime.app.socket_place import socket_place
+from runtime.app.status import status_of
 from runtime.app.steering import Steering
 from runtime.errors import ActorDown, GaveUp, RunError
 from runtime.events import RunState
-from runtime.events.pace import step_seconds
 from runtime.ids import ActorPath, Rank
 from runtime.rpc import Call, GrpcNetwork, Service, UnaryMethod
 from runtime.rpc.addresses import UNIX
@@ -70,7 +70,7 @@ class Control:
         )
 
     async def _status(self, request: pb.StatusRequest, call: Call) -> pb.RunStatus:
-        return status_of(self._state(), self._crew.ranks)
+        return status_of(self._state(), self._crew.ranks, os.getpid())
 
     async def _stop(self, request: pb.StopRequest, call: Call) -> pb.StopReply:
         if self._root.ask_stop(request.by or "the control socket"):
@@ -113,35 +113,3 @@ class Control:
         except (Refusal, GaveUp) as refused:
             return pb.WorkersReply(ranks=self._crew.ranks, refusal=str(refused))
         return pb.WorkersReply(rank=rank, ranks=self._crew.ranks)
-
-
-def status_of(state: RunState, ranks: list[Rank]) -> pb.RunStatus:
-    """A run's state as the wire has it; `ranks` are the workers that there should be."""
-    training, plan = state.training, state.plan
-    workers = [
-        pb.WorkerStatus(
-            rank=rank,
-            phase=row.phase if row else "",
-            incarnation=row.incarnation if row else 0,
-            pid=row.pid if row else 0,
-            state_step=max(0, state.step_of(rank)),
-        )
-        for rank in ranks
-        for row in (state.workers.get(rank),)
-    ]
-    return pb.RunStatus(
-        name=plan.name if plan else "",
-        status=state.status,
-        step=training.step,
-        last_step=plan.last_step if plan else 0,
-        generation=state.generation,
-        loss=training.last.loss if training.last else 0.0,
-        step_seconds=step_seconds(state) or 0.0,
-        cursor=training.cursor,
-        workers=workers,
-        spares=len(state.spares),
-        restarts=state.restarts,
-        root_pid=os.getpid(),
-        began=state.started_seconds,
-        paused_by=state.pausing,
-    )

@@ -19,12 +19,14 @@ from itertools import islice
 from pathlib import Path
 
 import trio
+from mlxd_wire import control_pb2
 from mlxd_wire import monitor_pb2 as pb
 
 from runtime.actors.child import Parent, Pipes, attached
 from runtime.app.exits import leave
 from runtime.app.log import start_log
 from runtime.app.socket_place import MONITOR_SOCKET, socket_place
+from runtime.app.status import status_of
 from runtime.app.watching.board import Board
 from runtime.app.watching.reader import Reader
 from runtime.app.watching.sampling import Sampler
@@ -46,7 +48,7 @@ from runtime.view.logfiles import LogFiles
 from runtime.view.logs import LEVELS, LogLine, Wanted
 from runtime.view.metrics import chosen, history, names
 
-PROTOCOL = 1
+PROTOCOL = 2
 LOOK_SECONDS = 0.25
 """Between two looks at the journal, while somebody reads."""
 IDLE_SECONDS = 1.0
@@ -79,6 +81,7 @@ class Monitor:
             "mlxd.Monitor",
             {
                 "Hello": UnaryMethod(pb.HelloRequest, self._hello),
+                "Status": UnaryMethod(control_pb2.StatusRequest, self._status),
                 "Watch": StreamMethod(pb.Want, self._watch),
                 "History": UnaryMethod(pb.HistoryRequest, self._history),
                 "Tail": StreamMethod(pb.LogWant, self._tail),
@@ -124,6 +127,10 @@ class Monitor:
             wall_seconds=time.time(),
             metrics=names(self.state),
         )
+
+    async def _status(self, request: control_pb2.StatusRequest, call: Call) -> control_pb2.RunStatus:
+        ranks = sorted(rank for rank, row in self.state.workers.items() if row.phase != "leaving")
+        return status_of(self.state, ranks, self.state.plan.pid if self.state.plan else 0)
 
     async def _history(self, request: pb.HistoryRequest, call: Call) -> pb.HistoryReply:
         most, last = points_of(request.max_points), request.last_step or None

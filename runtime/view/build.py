@@ -28,6 +28,7 @@ from runtime.view.rules import Situation, found_alarms
 
 _WINDOW_STEPS = 32
 _TAIL_CHARACTERS = 600
+_DIGITS = 6
 _SURE = 1.96
 """Standard deviations on both sides of the mean within which 95 % of a normal distribution lie."""
 
@@ -92,7 +93,7 @@ def run_card(state: RunState) -> RunCard:
         step=training.step,
         first_step=plan.first_step if plan else 0,
         last_step=plan.last_step if plan else 0,
-        committed_seconds=points[-1].wall_seconds if points else 0.0,
+        committed_seconds=round(points[-1].wall_seconds, 2) if points else 0.0,
         cursor=training.cursor,
         samples_per_step=plan.samples_per_step if plan else 0,
         samples=plan.samples if plan else 0,
@@ -107,9 +108,9 @@ def run_card(state: RunState) -> RunCard:
         compute_seconds=_mean(points, lambda point: point.compute_seconds),
         exchange_seconds=_mean(points, lambda point: point.exchange_seconds),
         feed_seconds=_mean(points, lambda point: point.feed_seconds),
-        remaining_seconds=left * pace if pace is not None and outcome is None and plan else None,
-        remaining_low_seconds=low,
-        remaining_high_seconds=high,
+        remaining_seconds=_finite(left * pace) if pace is not None and outcome is None and plan else None,
+        remaining_low_seconds=_finite(low),
+        remaining_high_seconds=_finite(high),
         skipped=training.skipped,
         aborted=training.aborted,
         writing_step=state.writing_step,
@@ -195,7 +196,8 @@ def _workers(state: RunState, gauges: Gauges) -> dict[str, WorkerCard]:
 
 
 def _beat(beat: Beat | None, *names: str) -> dict[str, Any]:
-    return dict(zip(names, beat, strict=True)) if beat is not None else {}
+    """A beat is told to the tenth of a second."""
+    return dict(zip(names, (round(beat.seconds, 1), beat.step, beat.phase), strict=True)) if beat is not None else {}
 
 
 def _devices(state: RunState, gauges: Gauges) -> dict[str, DeviceCard]:
@@ -272,4 +274,5 @@ def _rate(points: tuple[StepPoint, ...]) -> float | None:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    """The value to as many digits as anybody reads: each further one would change at every step, and be sent."""
+    return float(f"{value:.{_DIGITS}g}") if value is not None and math.isfinite(value) else None

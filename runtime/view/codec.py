@@ -74,6 +74,38 @@ def encode(card: Any) -> bytes:
     return _ENCODER.encode(finite).encode("utf-8", errors="backslashreplace")
 
 
+def differing(before: Any, after: Any) -> list[str]:
+    """The fields in which two cards of a kind differ."""
+    names = [each.name for each in dataclasses.fields(after)]
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
+
+
+def encode_part(card: Any, names: Iterable[str]) -> bytes:
+    """Some fields of a card as JSON, also those at their default; a number that JSON lacks is told as its default."""
+    defaults = _defaults(type(card))
+    values = {name: getattr(card, name) for name in names}
+    fit = {
+        name: defaults.get(name) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+    return _ENCODER.encode(fit).encode("utf-8", errors="backslashreplace")
+
+
+def patched(topic: str, before: Any, data: bytes) -> Any | None:
+    """The card `before` with the fields of a part; None where this version cannot read it."""
+    kind = TOPICS.get(topic)
+    if kind is None or type(before) is not kind:
+        return None
+    try:
+        values = json.loads(data)
+        hints = _hints(kind)
+        return dataclasses.replace(
+            before, **{name: _fitting(values[name], hint) for name, hint in hints.items() if name in values}
+        )
+    except (TypeError, ValueError):
+        return None
+
+
 def decode(topic: str, data: bytes) -> Any | None:
     """The card of a row; None where this version cannot read it."""
     kind = TOPICS.get(topic)

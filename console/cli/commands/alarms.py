@@ -17,7 +17,9 @@ QUIET, OPEN = 0, 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, and the form of the answer."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. runs/quickstart; it may be running")
+    parser.add_argument(
+        "run", metavar="TARGET", help="a run's folder, also of one that is over; or ssh://[user@]host[/run]"
+    )
     parser.add_argument("--all", action="store_true", help="also those that are mended or that somebody has seen")
     parser.add_argument("--exit-code", action="store_true", help="exit with 1 if a warning or worse is open")
     parser.add_argument("--json", action="store_true", help="one JSON object per alarm, instead of lines")
@@ -27,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     """Print them. Raises UsageError if RUN has no journal, RunFolderError if it cannot be read."""
     from dataclasses import asdict
 
-    view, now = looked_at(args.run)
+    from console.cli.targets import done, is_folder, seen
+
+    view, now = looked_at(Path(args.run)) if is_folder(args.run) else done(seen(args.run))
     cards = list(view.alarms.values()) if args.all else list(view.open_alarms)
     for card in cards:
         print(json.dumps(asdict(card)) if args.json else "\n".join(lines(card, now)))

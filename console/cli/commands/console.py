@@ -14,13 +14,20 @@ HELP = "look at a run and steer it, in this terminal"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at, and what may be done."""
-    about = "a run's folder, e.g. runs/quickstart, or a .toml file to edit, plan and launch"
+    about = "a run's folder, e.g. runs/quickstart, ssh://HOST, or a .toml file to edit, plan and launch"
     parser.add_argument("target", nargs="?", metavar="RUN|CONFIG", help=about)
     parser.add_argument(
-        "--attach", action="append", default=[], metavar="TARGET", help="one more run to look at; repeatable"
+        "--attach",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="one more run to look at, also ssh://[user@]host[:port][/run]; repeatable",
     )
     parser.add_argument("--replay", type=Path, metavar="RUN", help="go through a run's journal from its beginning")
     parser.add_argument("--operate", action="store_true", help="allow what changes a run")
+    parser.add_argument(
+        "--remote-command", default="", metavar="PATH", help="what is mlx-distributed on other machines"
+    )
     parser.add_argument("--theme", choices=("dark", "light", "ansi"), help="default: what the terminal says of itself")
     parser.add_argument("--ascii", action="store_true", help="no box drawing, blocks or braille")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
@@ -30,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Until the user leaves. Raises UsageError without a terminal, or for what is no run."""
     import os
     import sys
+    from functools import partial
 
     from runtime.errors import UsageError
 
@@ -37,10 +45,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the console needs a terminal; for scripts there is `mlx-distributed status RUN --json`")
     config = Path(args.target) if args.target and args.target.endswith(".toml") else None
     run_named = args.target if config is None else None
+    reach = partial(target_of, remote_command=args.remote_command)
     mine = args.operate or (run_named is not None and owns(Path(run_named)))
-    targets = [target_of(run_named, operate=mine)] if run_named else []
-    targets += [target_of(place, operate=args.operate) for place in args.attach]
+    targets = [reach(run_named, operate=mine)] if run_named else []
+    targets += [reach(place, operate=args.operate) for place in args.attach]
     targets += [replay_of(args.replay)] if args.replay else []
+    for target in targets:
+        asked_before_the_screen(target)
 
     from console.app import ConsoleApp
     from console.client.targets import Targets
@@ -55,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         Targets(targets),
         terminal,
         config=config,
-        open_target=lambda place, is_own: target_of(place, operate=is_own or args.operate or owns(Path(place))),
+        open_target=lambda place, is_own: reach(place, operate=is_own or args.operate or owns(Path(place))),
         driver_class=TerminalDriver,
     )
     app.run(mouse=not args.no_mouse)
@@ -85,22 +96,41 @@ def replay_of(folder: Path) -> Target:
     return Target(str(folder), ReplayFeed(folder), folder)
 
 
-def target_of(place: str, *, operate: bool) -> Target:
-    """A run as the user names it. Raises UsageError for what is no run."""
+def target_of(place: str, *, operate: bool, remote_command: str = "") -> Target:
+    """A run as the user names it: a folder, or a machine over ssh. Raises UsageError for what is neither."""
+    import os
+
+    from console.cli.reaching import ssh_from
     from console.client.feeds import FolderFeed, control_in
+    from console.client.hosts import remote_target
+    from console.client.ssh_target import SCHEME, NotATarget
     from console.client.targets import Target
     from runtime.app.run_lock import owner_of
     from runtime.errors import UsageError
 
-    folder = Path(place)
+    if place.startswith(SCHEME):
+        try:
+            return remote_target(place, ssh_from(os.environ, remote_command, operate=operate))
+        except NotATarget as wrong:
+            raise UsageError(str(wrong)) from wrong
+    folder = Path(place).expanduser()
     if not (folder / "run.pid").is_file() and not (folder / "events.jsonl").is_file():
         raise UsageError(f"{place} is no run: it has no events.jsonl; RUN is a run's folder, e.g. runs/quickstart")
-    come_back = f"mlx-distributed console {place}"
     return Target(
         place,
         FolderFeed(folder, lambda: owner_of(folder) is not None),
         folder,
         operate,
         control_in(folder),
-        come_back=come_back,
+        come_back=f"mlx-distributed console {place}",
     )
+
+
+def asked_before_the_screen(target: Target) -> None:
+    """Let ssh ask what it must (an unknown host key, a passphrase) while the terminal is still the shell's."""
+    from console.cli.reaching import ask_in_terminal, has_question
+    from console.client.hosts import line_of
+
+    line = line_of(target)
+    if line is not None and has_question(line.target, line.ssh):
+        ask_in_terminal(line.target, line.ssh)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-HELP = "look at this machine: Python, MLX, BLAS and its speed, memory"
+HELP = "look at this machine: Python, MLX, BLAS and its speed, memory; or at the way to another one"
 
 PACKAGES = ("mlx-distributed", "mlx", "mlx-lm", "transformers", "numpy", "grpcio", "protobuf", "trio", "textual")
 ENOUGH_GFLOPS = 20.0
@@ -14,7 +14,12 @@ ENOUGH_GFLOPS = 20.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Only the form of the answer can be chosen."""
+    """Which machine, and the form of the answer."""
+    parser.add_argument(
+        "--host", metavar="TARGET", help="instead: the way to a run on another machine, ssh://[user@]host"
+    )
+    parser.add_argument("--remote-command", default="", metavar="PATH", help="what is mlx-distributed over there")
+    parser.add_argument("--operate", action="store_true", help="ask for the right to change that run")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
 
 
@@ -22,6 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts; 0, or 1 when MLX cannot compute here."""
     import json
 
+    if args.host:
+        from console.cli.way import shown_way
+
+        return shown_way(args.host, args.remote_command, operate=args.operate, as_json=args.json)
     facts = survey()
     print(json.dumps(facts, indent=2) if args.json else "\n".join(lines(facts)))
     return 0 if facts["gflops"] is not None else 1

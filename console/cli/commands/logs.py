@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from runtime.view.cards import RunView
     from runtime.view.logs import LogLine, Wanted
 
 HELP = "what the processes of a run say, merged by time; -f follows"
@@ -18,7 +20,9 @@ LOOK_SECONDS = 0.25
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run, which lines, and the form of the answer."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, e.g. runs/quickstart; it may be running")
+    parser.add_argument(
+        "run", metavar="TARGET", help="a run's folder, also of one that is over; or ssh://[user@]host[/run]"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new lines until the run ends")
     parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the newest N first (default 100)")
     parser.add_argument("--level", choices=LEVELS, default="debug", help="this one and worse")
@@ -30,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="only this process's, as coordinator; repeatable",
     )
+    parser.add_argument("--host", metavar="NAME", help="only of processes on this machine of the run")
     parser.add_argument("--grep", metavar="REGEX", help="only lines in which this regular expression is found")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
@@ -38,16 +43,26 @@ def run(args: argparse.Namespace) -> int:
     """Print them. Raises UsageError for what is no run, or for a bad regular expression."""
     import time
 
+    from console.cli.targets import done, is_folder
     from runtime.app.run_lock import owner_of
     from runtime.errors import UsageError
     from runtime.view.logfiles import LogFiles
 
-    if not (args.run / "events.jsonl").is_file() and not (args.run / "logs").is_dir():
-        raise UsageError(f"{args.run} is no run: it has no logs; RUN is a run's folder, e.g. runs/quickstart")
-    files = LogFiles(args.run, wanted(args))
+    if not is_folder(args.run):
+        done(_tail(args, wanted(args)))
+        return 0
+    folder = Path(args.run)
+    if not (folder / "events.jsonl").is_file() and not (folder / "logs").is_dir():
+        raise UsageError(f"{folder} is no run: it has no logs; RUN is a run's folder, e.g. runs/quickstart")
+    which = wanted(args)
+    if args.host:
+        from console.cli.commands.alarms import looked_at
+
+        which = replace(which, sources=on_host(args.host, looked_at(folder)[0], which.sources))
+    files = LogFiles(folder, which)
     _print(files.begin_with_newest(max(0, args.lines)), as_json=args.json)
     while args.follow:
-        lives = owner_of(args.run) is not None  # asked before the files are read: what it said last is in them
+        lives = owner_of(folder) is not None  # asked before the files are read: what it said last is in them
         fresh = files.fresh()
         _print(fresh, as_json=args.json)
         if not fresh and not lives:
@@ -55,6 +70,44 @@ def run(args: argparse.Namespace) -> int:
         if not fresh:
             time.sleep(LOOK_SECONDS)
     return 0
+
+
+async def _tail(args: argparse.Namespace, which: Wanted) -> None:
+    """The same lines from the run's monitor."""
+    from mlxd_wire import monitor_pb2 as pb
+
+    from console.cli.targets import seen, tailed
+    from runtime.view.logs import LogLine
+
+    sources = which.sources
+    if args.host:
+        sources = on_host(args.host, (await seen(args.run))[0], sources)
+    want = pb.LogWant(
+        sources=sorted(sources),
+        level=which.level,
+        pattern=args.grep or "",
+        newest=max(0, args.lines),
+        follow=args.follow,
+    )
+    async for batch in tailed(args.run, want):
+        _print(
+            [LogLine(each.source, each.offset, each.text, each.level, each.wall_seconds) for each in batch.entries],
+            as_json=args.json,
+        )
+
+
+def on_host(host: str, view: RunView, sources: frozenset[str]) -> frozenset[str]:
+    """The processes on a machine of the run, of `sources` where some are named. Raises UsageError for another name."""
+    from runtime.errors import UsageError
+
+    workers = {f"worker-{card.rank}": card.host for card in view.workers.values() if card.host}
+    others = dict.fromkeys(("coordinator", "monitor", "tracker", "spare"), view.run.host)
+    hosts = {**others, **workers}
+    known = sorted({each for each in hosts.values() if each})
+    if host not in known:
+        raise UsageError(f"--host {host}: the run is on {', '.join(known) or 'no machine that it has named yet'}")
+    there = frozenset(source for source, where in hosts.items() if where == host)
+    return there & sources if sources else there
 
 
 def wanted(args: argparse.Namespace) -> Wanted:

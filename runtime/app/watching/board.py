@@ -9,12 +9,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from runtime.view.codec import Place, encode
+from runtime.view.codec import Place, differing, encode, encode_part
 
 MOST_EVENTS = 4096
 _MOST_GONE = 4096
+
+
+class Told(NamedTuple):
+    """A row on its way."""
+
+    place: Place
+    data: bytes
+    """JSON of a card; empty: the row is gone."""
+    is_part: bool = False
+    """Only the fields that changed."""
 
 
 class Board:
@@ -27,7 +37,9 @@ class Board:
         self.event_seq = 0
         """The journal's number of the newest event; 0 before the first."""
         self._cards: Mapping[Place, Any] = {}
-        self._rows: dict[Place, tuple[int, bytes]] = {}
+        self._born: dict[Place, int] = {}
+        self._fields: dict[Place, dict[str, int]] = {}
+        """Place -> field -> the version in which it got its present value."""
         self._gone: dict[Place, int] = {}
         self._forgotten = 0
         """Whoever has not seen this version may have rows that went, and nobody knows which."""
@@ -40,10 +52,14 @@ class Board:
         if changed or gone:
             self.version += 1
         for place in changed:
+            before = self._cards.get(place)
+            if before is None:
+                self._born[place], self._fields[place] = self.version, {}
+            else:
+                self._fields[place] |= dict.fromkeys(differing(before, cards[place]), self.version)
             self._gone.pop(place, None)
-            self._rows[place] = self.version, encode(cards[place])
         for place in gone:
-            del self._rows[place]
+            del self._born[place], self._fields[place]
             self._gone[place] = self.version
         while len(self._gone) > _MOST_GONE:
             self._forgotten = self._gone.pop(next(iter(self._gone)))
@@ -54,20 +70,27 @@ class Board:
         self._events.append((seq, line))
         self.event_seq = seq
 
-    def rows(self, topics: Collection[str]) -> list[tuple[Place, bytes]]:
+    def rows(self, topics: Collection[str]) -> list[Told]:
         """Every row of some topics (none named: of all)."""
-        return [(place, row) for place, (_, row) in self._rows.items() if not topics or place[0] in topics]
+        cards = self._cards.items()
+        return [Told(place, encode(card)) for place, card in cards if not topics or place[0] in topics]
 
-    def rows_since(self, version: int, topics: Collection[str]) -> list[tuple[Place, bytes]] | None:
-        """The rows that came after `version`, and with an empty row the places that went since.
+    def rows_since(self, version: int, topics: Collection[str]) -> list[Told] | None:
+        """What came after `version`: new rows, of the others the fields that changed, and what went since.
 
         None where only all rows help: the version is not of this board, or too old.
         """
         if version > self.version or version < self._forgotten:
             return None
-        fresh = [(place, row) for place, (since, row) in self._rows.items() if since > version]
-        fresh += [(place, b"") for place, since in self._gone.items() if since > version]
-        return [(place, row) for place, row in fresh if not topics or place[0] in topics]
+        fresh = [told for place, card in self._cards.items() if (told := self._since(place, card, version)) is not None]
+        fresh += [Told(place, b"") for place, since in self._gone.items() if since > version]
+        return [told for told in fresh if not topics or told.place[0] in topics]
+
+    def _since(self, place: Place, card: Any, version: int) -> Told | None:
+        if self._born[place] > version:
+            return Told(place, encode(card))
+        names = [name for name, since in self._fields[place].items() if since > version]
+        return Told(place, encode_part(card, names), is_part=True) if names else None
 
     def events_since(self, seq: int, most: int) -> list[tuple[int, bytes]]:
         """Up to `most` events with a number above `seq`, oldest first."""

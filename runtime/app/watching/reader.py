@@ -61,7 +61,9 @@ class Reader:
         if rows is None:
             frame.is_whole = True
             rows = board.rows(self.wish.topics)
-        frame.rows.extend(pb.Row(topic=topic, key=key, card=row) for (topic, key), row in rows)
+        frame.rows.extend(
+            pb.Row(topic=told.place[0], key=told.place[1], card=told.data, is_part=told.is_part) for told in rows
+        )
         self._has_rows, self._version = True, board.version
         if self.wish.events:
             self._add_events(frame)

@@ -13,6 +13,8 @@ from runtime.view.gauges import Beat, Gauges, ProcessUse
 
 _PROC = Path("/proc")
 _PS_SECONDS = 5.0
+GRAIN_BYTES = 1 << 20
+"""What is less than this changes all the time and says nothing; each change is sent to every console."""
 
 
 class Sampler:
@@ -33,11 +35,11 @@ class Sampler:
             processes=self._uses(pids),
             host=socket.gethostname(),
             cores=os.cpu_count() or 0,
-            load=round(os.getloadavg()[0], 2),
+            load=round(os.getloadavg()[0], 1),
             disk_free_bytes=disk[0] if disk else None,
             disk_total_bytes=disk[1] if disk else None,
             quarantined=self._quarantined(),
-            sampled_seconds=time.time(),
+            sampled_seconds=round(time.time(), 1),
             source="proc" if _PROC.is_dir() else "ps",
         )
 
@@ -49,7 +51,8 @@ class Sampler:
             before = self._cpu.get(pid)
             passed = now - before[0] if before else 0.0
             uses[pid] = ProcessUse(
-                resident_bytes, max(0.0, (cpu_seconds - before[1]) / passed) if before and passed > 0 else None
+                resident_bytes // GRAIN_BYTES * GRAIN_BYTES,
+                max(0.0, (cpu_seconds - before[1]) / passed) if before and passed > 0 else None,
             )
         self._cpu = {pid: (now, cpu_seconds) for pid, (_, cpu_seconds) in measured.items()}
         return uses
@@ -108,4 +111,4 @@ def _disk(folder: Path) -> tuple[int, int] | None:
         disk = os.statvfs(folder)
     except OSError:
         return None
-    return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    return disk.f_bavail * disk.f_frsize // GRAIN_BYTES * GRAIN_BYTES, disk.f_blocks * disk.f_frsize

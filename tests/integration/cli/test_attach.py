@@ -134,7 +134,7 @@ async def test_two_runs_of_two_servers_are_heard_at_once_and_a_killed_ssh_heals_
             acts = await in_asyncio(lambda: closing_all(lines, console))
             for stream, folder in zip(streams, ("one", "two"), strict=True):
                 assert list(stream.picture.events) == told(place / folder)
-                assert (stream.picture.dropped, stream.picture.view.run.name) == (0, "tested")
+                assert (stream.picture.dropped, stream.picture.view.run.step) == (0, 4)
             assert (streams[0].connections, lines[0].dialled) == (2, 2)
             assert (streams[1].connections, lines[1].dialled) == (1, 1), "one ssh carries stream and calls"
             assert acts == [True, False]

@@ -121,7 +121,7 @@ async def test_a_process_is_killed_with_its_whole_group_and_the_journal_knows_by
     root: Root, tmp_path: Path
 ) -> None:
     path = ActorPath("run/coordinator")
-    command = [sys.executable, "-P", "-c", "import time; time.sleep(600)"]
+    command = [sys.executable, "-P", "-c", "import signal; signal.pause()"]
     child = await trio.lowlevel.open_process(command, start_new_session=True)
     row = ActorRow(path, "ready", pid=child.pid)
     steering = Steering(root, crew_of(root), lambda: RunState(actors={path: row}))

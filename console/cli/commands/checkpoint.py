@@ -1,0 +1,21 @@
+"""`mlx-distributed checkpoint TARGET`: have a live run write a checkpoint at the next step boundary."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "have a live run write a checkpoint at the next step boundary"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and the form of the answer."""
+    from console.cli import acting
+
+    acting.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it. Raises RunError with the run's refusal."""
+    from console.cli.acting import act
+
+    return act(args, "checkpoint")
