@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 
-from console.cli.targets import HELP, done, reached
-from runtime.errors import RunError
+WHICH = "a live run's folder, unix:PATH of its control socket, or ssh://[user@]host[:port][/run]"
 
 
 def add_arguments(parser: argparse.ArgumentParser, subject: str = "") -> None:
     """The run, whom it is about (where it is about somebody), and the form of the answer."""
-    parser.add_argument("target", metavar="TARGET", help=HELP)
+    parser.add_argument("target", metavar="TARGET", help=WHICH)
     if subject:
         parser.add_argument("subject", metavar="ACTOR", help=subject)
     parser.add_argument("--dry-run", action="store_true", help="say what it would do, and do nothing")
@@ -20,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser, subject: str = "") -> None:
 
 def act(args: argparse.Namespace, kind: str) -> int:
     """Do it, and say what was done. Raises RunError with the run's refusal."""
+    from console.cli.targets import done
+
     effects, sentence = done(acted(args.target, kind, getattr(args, "subject", ""), is_dry=args.dry_run))
     if args.json:
         print(json.dumps({"action": kind, "effects": effects, "done": sentence}))
@@ -30,8 +31,10 @@ def act(args: argparse.Namespace, kind: str) -> int:
 
 async def acted(place: str, kind: str, subject: str, *, is_dry: bool = False) -> tuple[list[str], str]:
     """(what it would do, what was done). Raises RunError with the refusal, and what `reached` raises."""
+    from console.cli.targets import reached
     from console.client.steer import Refused, commit, me, propose
     from console.client.wire import Unreachable
+    from runtime.errors import RunError
 
     async with reached(place, operate=True) as run:
         try:

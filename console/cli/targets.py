@@ -20,7 +20,6 @@ from runtime.view.cards import RunView
 
 T = TypeVar("T")
 Reply = TypeVar("Reply", bound=Message)
-HELP = "a live run's folder, unix:PATH of its control socket, or ssh://[user@]host[:port][/run]"
 
 
 class Reached:

@@ -40,8 +40,11 @@ class ConfirmDialog(ModalScreen[bool]):
         Binding("left,right", "other", "Other button", show=False),
     ]
 
-    def __init__(self, title: str, effects: Sequence[str], confirm: str = "", place: str = "") -> None:
+    def __init__(
+        self, title: str, effects: Sequence[str], confirm: str = "", place: str = "", deaf_seconds: float = DEAF_SECONDS
+    ) -> None:
         super().__init__()
+        self._deaf_seconds = deaf_seconds
         self._title, self._effects, self._confirm, self._place = title, effects, confirm, place
         self.set_class(bool(confirm), "-typed")
 
@@ -60,7 +63,7 @@ class ConfirmDialog(ModalScreen[bool]):
     def on_mount(self) -> None:
         """Nobody has the keys in the first moment."""
         self.query_one("#do", Button).disabled = bool(self._confirm)
-        self.set_timer(DEAF_SECONDS, self.listen)
+        self.set_timer(self._deaf_seconds, self.listen)
 
     def listen(self) -> None:
         """From now on keys are heard, by Cancel or by the field for the word."""

@@ -13,7 +13,7 @@ COLUMNS = (
     Column("", most=1),
     Column("target", most=34),
     Column("via", most=6, weight=5),
-    Column("state", most=11),
+    Column("state", most=12),
     Column("mode", most=9, weight=4),
     Column("version", most=9, weight=6),
     Column("rtt", is_right=True, most=7, weight=3),

@@ -61,3 +61,13 @@ def shown(app: ConsoleApp) -> str:
     width, height = app.size
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips[:height] if width)
+
+
+async def until(app: ConsoleApp, pilot: Pilot[None], words: str) -> str:
+    """Wait until the screen, or a sentence that came over it, says so; returns both."""
+    while True:
+        text = "\n".join([shown(app), *(each.message for each in app._notifications)])
+        if words in text:
+            return text
+        app.tick()
+        await pilot.pause(0.02)
