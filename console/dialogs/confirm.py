@@ -90,5 +90,6 @@ class ConfirmDialog(ModalScreen[bool]):
         self.dismiss(False)
 
     def action_other(self) -> None:
-        """The other button."""
-        self.focus_next("Button")
+        """The other button; in the first moment none."""
+        if self.focused is not None:
+            self.focus_next("Button")
