@@ -5,34 +5,31 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from console.client.feeds import want_all
+from console.client.feeds import StreamFeed
 from console.client.line import Line
-from console.client.picture import Picture
 from console.client.preflight import Check, preflight
 from console.client.ssh_target import Ssh, SshTarget
-from console.client.stream import RunStream
 from console.client.targets import Target
 
 
-class LineFeed:
-    """A run behind a line."""
+class LineFeed(StreamFeed):
+    """A run behind a line; ssh ends with it."""
 
     def __init__(self, line: Line) -> None:
+        super().__init__(line.where)
         self.line = line
-        self.picture = Picture()
-        self._stream = RunStream(line.where, want_all(), self.picture)
 
     @property
     def trouble(self) -> str:
         """Why nothing comes: what ssh said, in our words; else what the stream says."""
-        if not self._stream.trouble:
+        if not self.stream.trouble:
             return ""
-        return f"{self.line.trouble.sentence}; {self.line.trouble.fix}" if self.line.trouble else self._stream.trouble
+        return f"{self.line.trouble.sentence}; {self.line.trouble.fix}" if self.line.trouble else self.stream.trouble
 
     async def run(self) -> None:
-        """Listen, and connect again, until cancelled; ssh ends with it."""
+        """Listen, and connect again, until cancelled."""
         try:
-            await self._stream.run(lambda picture, events: None)
+            await super().run()
         finally:
             await self.line.close()
 

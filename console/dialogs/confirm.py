@@ -67,7 +67,8 @@ class ConfirmDialog(ModalScreen[bool]):
 
     def listen(self) -> None:
         """From now on keys are heard, by Cancel or by the field for the word."""
-        self.query_one("#word" if self._confirm else "#cancel").focus()
+        if self.focused is None:
+            self.query_one("#word" if self._confirm else "#cancel").focus()
 
     @on(Input.Changed, "#word")
     def typed(self, changed: Input.Changed) -> None:

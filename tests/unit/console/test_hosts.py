@@ -150,7 +150,11 @@ def test_a_target_is_shown_on_every_screen_and_let_go(folder: Path) -> None:
 
 def test_a_target_is_added_by_what_is_typed_and_a_mistake_is_said_at_once(folder: Path) -> None:
     async def look() -> None:
-        app = ConsoleApp(Targets([target(folder)]), Terminal("dark", True), lambda place: remote_target(place, DEAF))
+        app = ConsoleApp(
+            Targets([target(folder)]),
+            Terminal("dark", True),
+            open_target=lambda place, is_own: remote_target(place, DEAF),
+        )
         async with app.run_test(size=(100, 30)) as pilot:
             await pilot.pause()
             await pilot.press("6", "A")
