@@ -98,7 +98,8 @@ class Planned(NamedTuple):
 
 def verdict_lines(verdict: Verdict, planned: Planned, width: int) -> list[Line]:
     """What is wrong, worst first, then what the run needs."""
-    wrong = [f"{name}: {said}" for name, said in verdict.wrong.items()] + list(verdict.loose)
+    wrong = [said if said.startswith(name) else f"{name}: {said}" for name, said in verdict.wrong.items()]
+    wrong += verdict.loose
     wrong += planned.file_problems
     lines: list[Line] = []
     if wrong:

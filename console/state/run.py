@@ -127,7 +127,7 @@ def status_line(run: RunCard, width: int) -> Line:
     parts = [progress(run, 12)]
     if run.outcome:
         parts.append(line((run.outcome.replace("_", " "), "good" if run.outcome == "done" else "warn")))
-    elif run.remaining_seconds is not None:
+    elif run.remaining_seconds:
         parts.append(eta(run))
     if run.step_seconds:
         parts.append(split(run))

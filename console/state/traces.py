@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from console.state.chart import Chart, Mark, Trace, nearest
 from console.state.figures import clean, count, duration
@@ -15,6 +15,7 @@ from console.state.spans import Line, Tone, line
 from runtime.events.curve import Bucket
 from runtime.view.cards import MarkCard, RunView
 
+T = TypeVar("T")
 AXES = "axis/"
 """Curves of this name are horizontal axes, and no charts."""
 Axis: TypeAlias = Literal["step", "tokens", "time"]
@@ -49,6 +50,9 @@ class Source:
     named: tuple[str, ...] = ()
     """Metrics that the run has and that were perhaps not heard yet."""
 
+    memory: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What was worked out of the curves, which never change: charts and figures ask for the same."""
+
     @property
     def metrics(self) -> tuple[str, ...]:
         """All of them, heard or not."""
@@ -56,16 +60,32 @@ class Source:
 
     def track(self, axis: Axis) -> Track:
         """What a step is on that axis; steps where the run has no such curve."""
+        return self._once(("track", axis), lambda: self._track(axis))
+
+    def points(self, metric: str, axis: Axis = "step") -> list[Point]:
+        """The curve by an axis; empty where there is none."""
+        return self._once(("points", metric, axis), lambda: self._points(metric, axis))
+
+    def smoothed(self, metric: str, axis: Axis, decay: float) -> list[Point]:
+        """The same, smoothed."""
+        return self._once(("smoothed", metric, axis, decay), lambda: smoothed(self.points(metric, axis), decay))
+
+    def _once(self, key: Any, work: Callable[[], T]) -> T:
+        if key not in self.memory:
+            self.memory[key] = work()
+        found: T = self.memory[key]
+        return found
+
+    def _track(self, axis: Axis) -> Track:
         known = self.curves.get(AXIS_CURVES.get(axis, ""))
         if known is None or not known.buckets:
             return BY_STEP
         origin = known.buckets[0].first if axis == "time" else 0.0
         return track_of(known.buckets, origin=origin)
 
-    def points(self, metric: str, track: Track = BY_STEP) -> list[Point]:
-        """The curve by an axis; empty where there is none."""
+    def _points(self, metric: str, axis: Axis) -> list[Point]:
         known = self.curves.get(metric)
-        return points_of(known.buckets, known.width, track) if known is not None else []
+        return points_of(known.buckets, known.width, self.track(axis)) if known is not None else []
 
 
 def source_of(curves: Mapping[str, object], view: RunView, name: str = "", named: tuple[str, ...] = ()) -> Source:
@@ -128,14 +148,13 @@ def chart_of(
 ) -> Chart:
     """The chart of one metric: the baseline below, then every value, then the smoothed curve on top."""
     track = source.track(look.axis)
-    points = source.points(metric, track)
+    points = source.points(metric, look.axis)
     traces = []
     if baseline is not None:
-        earlier = baseline.points(metric, baseline.track(look.axis))
         decay = look.decay if is_smoothed(metric) else 0.0
-        traces.append(Trace(smoothed(earlier, decay), "plain", dotted=True))
+        traces.append(Trace(baseline.smoothed(metric, look.axis, decay), "plain", dotted=True))
     if look.decay and is_smoothed(metric):
-        traces += [Trace(points, "dim"), Trace(smoothed(points, look.decay))]
+        traces += [Trace(points, "dim"), Trace(source.smoothed(metric, look.axis, look.decay))]
     else:
         traces.append(Trace(points))
     return Chart(
@@ -189,20 +208,21 @@ class Figures(NamedTuple):
 
 def figures_of(metric: str, source: Source, look: Look, baseline: Source | None = None) -> Figures:
     """The numbers that stand beside a chart."""
-    track = source.track(look.axis)
-    points = source.points(metric, track)
+    points = source.points(metric, look.axis)
     if not points:
         return Figures(metric, None, None, None, None)
     at = points[-1].x if look.cursor is None else look.cursor
     here = nearest(points, at)
-    smooth = nearest(smoothed(points, look.decay), at) if look.decay and is_smoothed(metric) else None
+    smooth = None
+    if look.decay and is_smoothed(metric):
+        smooth = nearest(source.smoothed(metric, look.axis, look.decay), at)
     best = None
     if metric != "learning_rate":
         extreme = max if more_is_better(metric) else min
         best = extreme(points, key=lambda point: point.high if extreme is max else point.low)
     against = None
     if baseline is not None and here is not None:
-        other = nearest(baseline.points(metric, baseline.track(look.axis)), at)
+        other = nearest(baseline.points(metric, look.axis), at)
         against = None if other is None else here.last - other.last
     return Figures(metric, here.last if here else None, smooth.mean if smooth else None, best, against)
 

@@ -17,12 +17,14 @@ from console.client.baseline import baselines_beside
 from console.client.children import Started
 from console.client.targets import Target, Targets
 from console.dialogs.ask import AskDialog
+from console.dialogs.lines import LinesDialog
 from console.dialogs.pick import PickDialog
 from console.dialogs.text import TextDialog
 from console.screens.beginning import about_beginning, with_data
 from console.screens.config import ConfigScreen
 from console.state.form import opened
 from console.state.presets import data_files, free_name, missing_files, presets_in, shipped_folder
+from console.state.spans import line
 from console.state.terminal import Terminal
 from console.widgets.sheet import Sheet
 from runtime.errors import UsageError
@@ -95,6 +97,15 @@ async def configuring(
 
 def said(app: ConsoleApp) -> str:
     return "\n".join(notification.message for notification in app._notifications)
+
+
+async def shows(app: ConsoleApp, pilot: Pilot[None], mode: str) -> bool:
+    """Whether that screen comes, now or when what was asked for is done."""
+    for _ in range(400):
+        if app.current_mode == mode:
+            return True
+        await pilot.pause()
+    return False
 
 
 def at(screen: ConfigScreen, name: str) -> None:
@@ -203,6 +214,16 @@ def test_the_text_can_be_edited_and_a_broken_one_is_not_taken(tmp_path: Path) ->
             assert "unsaved changes" in said(app)
             await pilot.press("t", "escape", "ctrl+r")
             assert "not launched" in said(app)
+            await pilot.press("v")
+            await asyncio.wait_for(app.workers.wait_for_complete(), 120)
+            await pilot.pause()
+            assert "must be a number > 0 and <= 10" in said(app)
+
+            app.push_screen(LinesDialog("Samples", [line("one"), line("two")]))
+            await pilot.pause()
+            assert "two" in shown(app)
+            await pilot.press("down", "escape")
+            assert app.screen is screen
 
     in_console(used)
 
@@ -277,10 +298,8 @@ def test_a_run_of_the_folder_is_attached_to_and_what_is_none_is_refused(tmp_path
             await pilot.pause()
             assert "is no run" in said(app)
             screen.begin_with("run:runs/one")
-            await pilot.pause()
-            await pilot.pause()
+            assert await shows(app, pilot, "overview")
             assert [each.folder for each in app.targets.all] == [tmp_path / "runs" / "one"]
-            assert app.current_mode == "overview"
 
     in_console(used)
 
@@ -328,8 +347,7 @@ def test_a_configuration_is_planned_launched_and_followed_by_keys(tmp_path: Path
             assert "✓ fits: " in shown(app)
             await pilot.press("ctrl+r", "enter")
             await asyncio.wait_for(app.workers.wait_for_complete(), 120)
-            await pilot.pause()
-            assert app.current_mode == "run"
+            assert await shows(app, pilot, "run")
             started.append(screen.launched)
 
     started: list[Started | None] = []

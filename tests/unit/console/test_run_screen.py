@@ -101,7 +101,7 @@ def test_a_screen_without_curves_says_why() -> None:
 
 
 def test_the_same_curve_stands_by_step_by_tokens_and_by_time() -> None:
-    tracks = [FOUR.points("loss", FOUR.track(axis)) for axis in get_args(Axis)]
+    tracks = [FOUR.points("loss", axis) for axis in get_args(Axis)]
     assert [[point.x for point in points] for points in tracks] == [[1, 2, 3, 4], [100, 200, 300, 400], [0, 1, 2, 3]]
     choice = state.other_axis(state.Choice(look=Look(cursor=3.0, halvings=2)))
     assert (choice.look.axis, choice.look.cursor, choice.look.halvings) == ("tokens", None, 0)
