@@ -19,7 +19,7 @@ from textual.screen import Screen
 
 from console.client.replay import ReplayFeed
 from console.client.targets import Moment, Target, Targets
-from console.dialogs.help import HelpDialog, help_rows
+from console.dialogs.help import HelpDialog
 from console.messages.intents import Act, Attach, Copy, Go, Say
 from console.screens.base import BaseScreen
 from console.screens.palette import Commands
@@ -56,7 +56,8 @@ class ConsoleApp(App[None]):
         open_target: OpenTarget | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        has_few_colors = terminal.theme == "ansi"  # Textual chooses how to be without colour before it has a theme
+        super().__init__(ansi_color=has_few_colors or None, **options)
         self.targets = targets
         self.config = config
         self._open_target = open_target
@@ -67,6 +68,7 @@ class ConsoleApp(App[None]):
         for look in LOOKS:
             self.register_theme(look)
         self.theme = terminal.theme
+        self.ansi_color = None
         Drawn.has_unicode = terminal.has_unicode
         self.set_class(not terminal.has_unicode, "-ascii")
         for tab in TABS:
@@ -157,7 +159,7 @@ class ConsoleApp(App[None]):
             own = keymap.OF_SCREENS.get(screen.SCOPE, ())
             shared = [*map(keymap.of_tab, TABS), *(key for key in keymap.keys_of(screen.SCOPE) if key not in own)]
             may_act = moment is not None and moment.target.may_act
-            self.push_screen(HelpDialog(help_rows(tab_of(screen.SCOPE).title, own, shared, may_act=may_act)))
+            self.push_screen(HelpDialog(tab_of(screen.SCOPE).title, own, shared, may_act=may_act))
 
     def do_palette(self) -> None:
         """Every command by name."""

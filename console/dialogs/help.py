@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
+from textwrap import wrap
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,35 +12,37 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 
 from console.state.keys.row import Key
-from console.state.spans import Line, Tone, line
+from console.state.spans import Line, line
 from console.widgets.sheet import Row, Sheet
 
 MARK = " *"
+_WIDTH = 84
+_FRAME = 7
+"""Columns of border, padding and scroll bar."""
 
 
-def help_rows(title: str, own: Sequence[Key], shared: Sequence[Key], *, may_act: bool) -> list[Row]:
-    """The keys of a screen, then those of all, then what stands for what."""
-    width = max(len(key.all_shown) for key in (*own, *shared))
+def help_rows(title: str, own: Sequence[Key], shared: Sequence[Key], width: int, *, may_act: bool) -> list[Row]:
+    """The keys of a screen, then those of all, then what stands for what, in `width` columns."""
+    widest = max(len(key.all_shown) for key in (*own, *shared))
 
-    def told(key: Key) -> Row:
+    def told(key: Key) -> list[Row]:
         off = key.acts and not may_act
-        tone: Tone = "dim" if off else "key"
-        parts = line(
-            (f"{key.all_shown:>{width}}", tone),
-            "  ",
-            (key.help, "dim" if off else "plain"),
+        texts = wrap(key.help, max(10, width - widest - 2 - len(MARK))) or [""]
+        first = line(
+            (f"{key.all_shown:>{widest}}  ", "dim" if off else "key"),
+            (texts[0], "dim" if off else "plain"),
             (MARK if key.acts else "", "warn"),
         )
-        return Row(parts, key.action)
+        return [Row(first, key.action), *(Row(line(" " * (widest + 2), text)) for text in texts[1:])]
 
-    rows = [
+    return [
         Row(line((title, "strong"))),
-        *map(told, own),
+        *chain.from_iterable(map(told, own)),
         Row(()),
         Row(line(("Everywhere", "strong"))),
-        *map(told, shared),
+        *chain.from_iterable(map(told, shared)),
+        *map(Row, _notes(any(key.acts for key in own), may_act)),
     ]
-    return [*rows, *map(Row, _notes(any(key.acts for key in own), may_act))]
 
 
 def _notes(has_acting: bool, may_act: bool) -> list[Line]:
@@ -50,7 +54,7 @@ def _notes(has_acting: bool, may_act: bool) -> list[Line]:
 
 
 class HelpDialog(ModalScreen[None]):
-    """Any key closes it."""
+    """The table, to be scrolled through; Esc or `?` closes it."""
 
     DEFAULT_CSS = """
     HelpDialog { align: center middle; }
@@ -59,19 +63,26 @@ class HelpDialog(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", show=False)]
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, title: str, own: Sequence[Key], shared: Sequence[Key], *, may_act: bool) -> None:
         super().__init__()
-        self._help = rows
+        self._title, self._own, self._shared, self._may_act = title, own, shared, may_act
 
     def compose(self) -> ComposeResult:
         """A sheet in the middle."""
-        yield Sheet("help", "Keys", cursor=False)
+        yield Sheet("help", "Keys")
 
     def on_mount(self) -> None:
-        """Fill it."""
+        """It takes the arrows."""
         sheet = self.query_one(Sheet)
-        sheet.border_subtitle = "Esc"
-        sheet.styles.height = min(len(self._help) + 4, max(6, self.app.size.height - 2))
-        sheet.can_focus = True
+        sheet.titled("Keys", "Esc")
         sheet.focus()
-        sheet.show(self._help)
+        self._lay_out()
+
+    def on_resize(self) -> None:
+        """Lay it out for this size."""
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        sheet = self.query_one(Sheet)
+        width = min(_WIDTH, int(0.96 * self.app.size.width)) - _FRAME
+        sheet.show(help_rows(self._title, self._own, self._shared, width, may_act=self._may_act))

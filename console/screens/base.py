@@ -191,4 +191,15 @@ def _stamp_of(moment: Moment | None, is_frozen: bool) -> object:
         return None
     age = int(moment.age_seconds or 0) if moment.liveness == "stale" else 0
     told = moment.picture.changes if not is_frozen else -1
-    return id(moment.target), told, moment.liveness, age, moment.target.feed.trouble, is_frozen, moment.target.may_act
+    feed = moment.target.feed
+    place = (feed.at_seconds, feed.is_playing) if isinstance(feed, ReplayFeed) else None
+    return (
+        place,
+        id(moment.target),
+        told,
+        moment.liveness,
+        age,
+        moment.target.feed.trouble,
+        is_frozen,
+        moment.target.may_act,
+    )

@@ -63,6 +63,8 @@ def tab_line(tabs: tuple[Tab, ...], current: str, fact: Line, width: int) -> Lin
     if width_of(whole) + width_of(fact) + 2 > width:
         short = [f"[{tab.key} {tab.title}]" if tab.name == current else f" {tab.key} " for tab in tabs]
         whole = line(" ", *((text, "accent" if "[" in text else "dim") for text in short))
+    if width_of(whole) + width_of(fact) + 2 > width:
+        return cut(whole, width)  # where one is, before anything about it
     return between(whole, (*fact, Span(" ")), width)
 
 

@@ -89,7 +89,7 @@ def _branches(view: RunView, nodes: tuple[NodeCard, ...], indent: str, turned: C
         shown = below and is_open(view, node, turned)
         yield _Branch(node, stem, 0 if shown else len(below))
         if shown:
-            yield from _branches(view, below, "  " if is_root else indent + ("  " if last else "│ "), turned)
+            yield from _branches(view, below, "" if is_root else indent + ("  " if last else "│ "), turned)
 
 
 def is_open(view: RunView, node: NodeCard, turned: Collection[str]) -> bool:

@@ -17,8 +17,9 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from console.state.figures import columns
+from console.state.figures import columns, harmless
 from console.state.spans import EMPTY, Line, padded
+from console.state.terminal import drawn
 from console.widgets.drawn import Drawn
 
 
@@ -120,6 +121,7 @@ class Sheet(Drawn, ScrollView):
 
     def titled(self, title: str, note: str = "") -> None:
         """Another title, and a note in the lower border; no markup is read. Costs a painting of the whole sheet."""
+        title, note = (drawn(harmless(text), has_unicode=Drawn.has_unicode) for text in (title, note))
         wanted = (Content(title), Content(note) if note else None)
         if wanted != self._titles:
             self._titles = wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DARK = Theme(
     name="dark",
@@ -59,6 +59,7 @@ ANSI = Theme(
     warning="ansi_yellow",
     error="ansi_red",
     variables={
+        **BUILTIN_THEMES["ansi-dark"].variables,
         "tone-dim": "ansi_default", "tone-strong": "ansi_default", "tone-good": "ansi_green",
         "tone-warn": "ansi_yellow", "tone-bad": "ansi_red", "tone-accent": "ansi_cyan", "tone-key": "ansi_cyan",
         "tone-curve": "ansi_cyan", "line": "ansi_default", "line-focus": "ansi_cyan", "cursor": "ansi_default",

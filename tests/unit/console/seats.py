@@ -51,6 +51,12 @@ async def console(
         yield app, pilot
 
 
+async def settled(pilot: Pilot[None]) -> None:
+    """All that was asked for is drawn: what is called after a refresh may ask for another one."""
+    for _ in range(4):
+        await pilot.pause()
+
+
 def in_console(test: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run a coroutine function as a test: pytest's own loop here is trio's."""
     asyncio.run(test())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.console.seats import console, in_console, shown, target, written
+from tests.unit.console.seats import console, in_console, settled, shown, target, written
 from tests.unit.view.told import begun, steps
 
 
@@ -16,10 +16,10 @@ def test_the_first_screen_says_which_run_it_is_and_where(tmp_path: Path) -> None
             first = shown(app).splitlines()[0]
             assert "step 4" in first
             await pilot.press("question_mark")
-            await pilot.pause()
+            await settled(pilot)
             assert "restart the chosen actor" in shown(app)
             await pilot.press("end")
-            await pilot.pause()
+            await settled(pilot)
             assert "leave the console; a run goes on" in shown(app)
 
     in_console(look)
