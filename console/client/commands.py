@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 SECONDS = 600.0
@@ -30,7 +31,20 @@ class Done(NamedTuple):
 async def command(*words: str, within_seconds: float = SECONDS) -> Done:
     """Run `mlx-distributed WORDS` to its end; a command that takes too long is killed, and so is one whose caller is
     cancelled."""
-    child = await asyncio.create_subprocess_exec(
+    starting = asyncio.ensure_future(_started(words))
+    try:
+        child = await asyncio.shield(starting)
+        async with asyncio.timeout(within_seconds):
+            out, error = await child.communicate()
+    except TimeoutError:
+        return Done(1, "", f"`mlx-distributed {' '.join(words)}` has not ended within {within_seconds:g} s")
+    finally:
+        await _gone(await starting)  # also one that was only just starting when its caller was cancelled
+    return Done(child.returncode or 0, out.decode(errors="replace"), error.decode(errors="replace"))
+
+
+async def _started(words: Sequence[str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-c", _ENTRY, *words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -38,14 +52,10 @@ async def command(*words: str, within_seconds: float = SECONDS) -> Done:
         env={**os.environ, "NO_COLOR": "1"},
         start_new_session=True,
     )  # fmt: skip
-    try:
-        async with asyncio.timeout(within_seconds):
-            out, error = await child.communicate()
-    except TimeoutError:
-        return Done(1, "", f"`mlx-distributed {' '.join(words)}` has not ended within {within_seconds:g} s")
-    finally:
-        if child.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-    return Done(child.returncode or 0, out.decode(errors="replace"), error.decode(errors="replace"))
+
+
+async def _gone(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.communicate()
