@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import subprocess
 import sys
-from collections.abc import Sequence
 from typing import NamedTuple
 
 SECONDS = 600.0
@@ -31,31 +30,25 @@ class Done(NamedTuple):
 async def command(*words: str, within_seconds: float = SECONDS) -> Done:
     """Run `mlx-distributed WORDS` to its end; a command that takes too long is killed, and so is one whose caller is
     cancelled."""
-    starting = asyncio.ensure_future(_started(words))
-    try:
-        child = await asyncio.shield(starting)
-        async with asyncio.timeout(within_seconds):
-            out, error = await child.communicate()
-    except TimeoutError:
+    child = _started(words)
+    try:  # a thread waits, because the loop may end before a transport of its own would notice the child's end
+        out, error = await asyncio.to_thread(child.communicate, timeout=within_seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        await asyncio.to_thread(child.communicate)
         return Done(1, "", f"`mlx-distributed {' '.join(words)}` has not ended within {within_seconds:g} s")
     finally:
-        await _gone(await starting)  # also one that was only just starting when its caller was cancelled
+        if child.poll() is None:
+            child.kill()  # its caller is gone; the thread, which ends with it, collects it
     return Done(child.returncode or 0, out.decode(errors="replace"), error.decode(errors="replace"))
 
 
-async def _started(words: Sequence[str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-c", _ENTRY, *words,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+def _started(words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _ENTRY, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "NO_COLOR": "1"},
         start_new_session=True,
-    )  # fmt: skip
-
-
-async def _gone(child: asyncio.subprocess.Process) -> None:
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.communicate()
+    )

@@ -115,17 +115,6 @@ def test_nothing_is_drawn_where_nothing_changed(tmp_path: Path) -> None:
     in_console(used)
 
 
-def test_without_a_run_there_is_still_a_console_and_a_way_out() -> None:
-    async def used() -> None:
-        async with console() as (app, pilot):
-            await settled(pilot)
-            assert "mlx-distributed" in shown(app)
-            await pilot.press("left_square_bracket", "greater_than_sign", "slash", "r", "q")
-        assert (app.farewell, app.return_code) == ("", 0)
-
-    in_console(used)
-
-
 def test_from_an_event_to_its_line_to_the_node_that_said_it(tmp_path: Path) -> None:
     folder = written(tmp_path / "tiny", story())
     log = folder / "logs" / "worker-1.log"
@@ -263,8 +252,10 @@ def test_the_palette_finds_a_key_by_its_words(tmp_path: Path) -> None:
 
 
 def test_a_cursor_stays_on_its_row_and_moves_over_those_without_a_name(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tiny", story())
+
     async def used() -> None:
-        async with console() as (app, pilot):
+        async with console(target(folder)) as (app, pilot):
             sheet = app.screen.query_one("#events", Sheet)
             sheet.focus()
             sheet.show([Row((), ""), *(Row((), f"{number}") for number in range(40))])
