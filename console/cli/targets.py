@@ -12,14 +12,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from google.protobuf.message import Message
 from mlxd_wire import monitor_pb2 as pb
 
 from runtime.errors import RunError, RunFolderError, UsageError
 from runtime.view.cards import RunView
 
 T = TypeVar("T")
-Reply = TypeVar("Reply", bound=Message)
 
 
 class Reached:
@@ -65,20 +63,6 @@ def local_address(place: str) -> str:
     if not Path(place.removeprefix("unix:")).exists():
         raise RunFolderError(f"{place}: there is no such socket; the run may be over")
     return place
-
-
-async def asked(
-    place: str, method: str, request: Message, reply: type[Reply], *, within_seconds: float, operate: bool = False
-) -> Reply:
-    """One answer of a run's Control service. Raises UsageError, RunFolderError, or RunError where none comes."""
-    from console.client.wire import Unreachable, connected
-
-    async with reached(place, operate=operate) as run:
-        try:
-            async with connected(run.control) as connection:
-                return await connection.ask(f"/mlxd.Control/{method}", request, reply, within_seconds=within_seconds)
-        except Unreachable as lost:
-            raise RunError(f"{place}: {lost}") from lost
 
 
 def is_folder(place: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
 import tempfile
@@ -30,7 +31,7 @@ from runtime.events import Envelope
 from runtime.events.fold import is_notable
 from runtime.events.replay import JournalReader
 from runtime.ids import ActorPath
-from tests.integration.app.test_control import served
+from tests.integration.app.test_control import command, served
 from tests.support.sshd import COMMAND, Server, needs_sshd, new_key, sshd
 
 pytestmark = needs_sshd
@@ -175,10 +176,18 @@ async def test_a_forced_command_that_is_read_only_is_not_talked_out_of_it(server
             server.allow()
 
 
-async def test_a_way_that_is_free_is_checked_in_ten_steps(server: Server, place: Path) -> None:
+async def test_a_way_that_is_free_is_checked_in_ten_steps_and_commands_take_it(
+    server: Server, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with a_run(place / "run"):
         line = line_to(server, place, str(place / "run"), operate=True)
         found = await in_asyncio(lambda: closing_all([line], lambda: preflight(line)))
+        monkeypatch.setenv("MLXD_SSH", shlex.join(server.client()))
+        monkeypatch.setenv("MLXD_REMOTE_COMMAND", COMMAND)
+        place_over_there = f"ssh://127.0.0.1:{server.port}{place}/run"
+        assert await command("status", place_over_there) == 0
+        assert await command("alarms", place_over_there, "--json") == 0
+    assert "loss 1.5000, 0.25 s a step" in capsys.readouterr().out
     assert [(check.number, check.outcome) for check in found] == [(number, "ok") for number in range(1, 11)]
     told = {check.step: check.sentence for check in found}
     assert told["run"] == str(place / "run")
