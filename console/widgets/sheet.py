@@ -36,7 +36,8 @@ class Sheet(Drawn, ScrollView):
     DEFAULT_CSS = """
     Sheet { border: round $line; border-title-color: $tone-accent; border-subtitle-color: $tone-dim;
             background: $background; padding: 0 1; overflow-x: hidden; overflow-y: auto;
-            scrollbar-size-vertical: 1; scrollbar-gutter: stable; scrollbar-color: $line; scrollbar-background: $background; }
+            scrollbar-size-vertical: 1; scrollbar-gutter: stable;
+            scrollbar-color: $line; scrollbar-background: $background; }
     Sheet:focus { border: round $line-focus; border-title-style: bold; }
     Sheet.-plain { border: none; }
     """
