@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from console.state import form as state
@@ -128,6 +128,7 @@ def test_an_edit_that_does_not_fit_is_refused() -> None:
             edited_text(edited(FORM, name, value))
 
 
+@settings(max_examples=20, deadline=None)
 @given(some.dictionaries(some.sampled_from(["optim.lr", "optim.eps", "optim.weight_decay"]), some.floats(1e-9, 9)))
 def test_what_is_saved_means_what_the_form_shows(values: dict[str, float]) -> None:
     form = FORM
