@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 _FACTORS = (1.0, 2.0, 5.0, 10.0)
 _TINY = 1e-9
+_NOTHING = 1e-290
+"""Below it a number has no power of ten to speak of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ def linear(low: float, high: float, most: int) -> Scale:
     """About `most` ticks, at least one; both ends are the nearest quarters of the distance between two ticks."""
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         low, high = 0.0, 1.0
-    if high - low <= _TINY * max(abs(low), abs(high)):
-        room = abs(high) * 0.1 or 1.0
+    size = max(abs(low), abs(high))
+    if high - low <= max(_TINY * size, _NOTHING):
+        room = size * 0.1 if size > _NOTHING else 1.0
         low, high = (low - room if low else 0.0), high + room
     step = _step((high - low) / max(1, most))
     grain = step / 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from console.state.braille import ALPHABETS, ASCII, BLOCKS, BRAILLE, Alphabet, drawn
@@ -58,6 +58,8 @@ def test_every_column_with_a_value_has_a_dot_in_the_row_of_its_extremes(
 
 
 @given(some.floats(-1e9, 1e9), some.floats(-1e9, 1e9), some.integers(1, 9))
+@example(0.0, 5e-324, 1)
+@example(0.0, 5e-324, 2)
 def test_an_axis_holds_its_values_and_is_not_much_wider(one: float, other: float, most: int) -> None:
     low, high = sorted((one, other))
     scale = linear(low, high, most)
