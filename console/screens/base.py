@@ -8,7 +8,7 @@ sentence, where the console may only look.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
@@ -18,6 +18,7 @@ from textual.screen import Screen
 from console.client.replay import ReplayFeed
 from console.client.targets import Moment
 from console.messages.intents import Act, Say
+from console.screens.seat import Seat
 from console.state.heading import alarms_line, liveness_line, tab_line, time_left, title_line
 from console.state.keymap import footer_of, keys_of, refusal_of
 from console.state.keys.row import Key
@@ -25,9 +26,6 @@ from console.state.spans import EMPTY, Line, Span, joined, line
 from console.state.tabs import TABS
 from console.state.timeline import timeline_line
 from console.widgets.bar import Bar
-
-if TYPE_CHECKING:
-    from console.screens.seat import Seat
 
 
 class BaseScreen(Screen[None]):

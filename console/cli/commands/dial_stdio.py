@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from console.client.relay import Rewrite, Way
 
@@ -72,13 +72,18 @@ def run_named(name: str) -> Path:
     Raises UsageError where several live, RunFolderError where none does.
     """
     from runtime.app.register import living_runs
-    from runtime.errors import RunFolderError, UsageError
 
     if name:
         path, absolute = Path(name).expanduser(), Path("/", name)
         is_there = path.exists() or not absolute.exists()
         return path if is_there else absolute  # ssh://host/home/kim/run
-    runs = living_runs()
+    return only_one(living_runs())
+
+
+def only_one(runs: Sequence[Path]) -> Path:
+    """The run that is meant where none was named. Raises as `run_named` does."""
+    from runtime.errors import RunFolderError, UsageError
+
     if not runs:
         raise RunFolderError("no run of yours lives on this machine; start one: mlx-distributed run CONFIG")
     if len(runs) > 1:

@@ -254,6 +254,23 @@ def test_prune_says_what_could_not_be_deleted(run: Path, command) -> None:
 
 
 @pytest.mark.slow
+def test_a_checkpoint_is_pinned_and_let_go_again(run: Path, command) -> None:
+    assert command("pin", run, "--step", 2)[:2] == (0, f"{step_folder(run, 2)}: pinned\n")
+    code, _, err = command("delete", run, "--step", 2)
+    assert (code, "is pinned" in err, step_folder(run, 2).exists()) == (2, True, True)
+    code, out, _ = command("pin", run, "--step", 2, "--off", "--json")
+    assert (code, json.loads(out)["done"]) == (0, "no longer pinned")
+    assert command("delete", run, "--step", 2)[:2] == (0, f"{step_folder(run, 2)}: deleted\n")
+    assert not step_folder(run, 2).exists()
+
+
+def test_the_newest_checkpoint_and_one_that_is_not_there_are_not_deleted(run: Path, command) -> None:
+    code, _, err = command("delete", run, "--step", 3)
+    assert (code, "the newest one, from which the run goes on" in err, step_folder(run, 3).exists()) == (2, True, True)
+    code, _, err = command("delete", run, "--step", 9)
+    assert (code, "has no checkpoint of step 9" in err) == (2, True)
+
+
 def test_verify_needs_no_mlx(run: Path) -> None:
     program = (
         "import sys; from console.cli.main import main; "

@@ -38,13 +38,16 @@ def pipelined() -> Config:
 def test_a_plan_of_a_file_is_exact_and_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(CONFIG, encoding="utf-8")
-    assert main(["plan", str(path), "--json"]) == 0
+    csv = tmp_path / "schedule.csv"
+    assert main(["plan", str(path), "--set", "parallel.pipeline=2", "--schedule-csv", str(csv), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["architecture"] == "llama"
-    (device,) = document["devices"]
-    assert device["held"]["parameters_bytes"] == 4 * document["parameters"]
-    assert device["held"]["optimizer_bytes"] == 8 * document["parameters"]
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["mine.toml"]
+    held = [device["held"] for device in document["devices"]]
+    tied_embedding = 260 * 32  # both stages hold it
+    assert sum(each["parameters_bytes"] for each in held) == 4 * (document["parameters"] + tied_embedding)
+    assert [each["optimizer_bytes"] for each in held] == [2 * each["parameters_bytes"] for each in held]
+    assert load(csv.read_text(encoding="utf-8")).stages == 2
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["mine.toml", "schedule.csv"]
 
 
 def test_the_chosen_schedule_is_written_as_csv(tmp_path: Path) -> None:

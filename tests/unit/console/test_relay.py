@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlxd_wire import control_pb2 as pb
 
-from console.cli.commands.dial_stdio import asked_by_force, run_named, stamp, via, ways_to
+from console.cli.commands.dial_stdio import asked_by_force, only_one, run_named, stamp, via, ways_to
 from console.cli.reaching import ask_in_terminal, has_question, ssh_from
 from console.client.bridge import bridge, carry
 from console.client.relay import CONTROL, MONITOR, STEERING, WATCHING, refusal
@@ -16,7 +16,7 @@ from console.client.ssh_target import Ssh, SshTarget
 from runtime.app.register import living_runs, registered
 from runtime.app.run_lock import RunLock
 from runtime.config.private_folder import SOCKET_PATH_BYTES, private_folder, socket_path
-from runtime.errors import RunError, UsageError
+from runtime.errors import RunError, RunFolderError, UsageError
 
 
 def test_a_bridge_that_only_looks_has_no_way_to_the_control_service(tmp_path: Path) -> None:
@@ -62,6 +62,14 @@ def test_a_run_is_a_folder_of_the_home_or_an_absolute_one(tmp_path: Path, monkey
     assert run_named("here") == Path("here")
     assert run_named("nowhere-at-all") == Path("nowhere-at-all")
     assert run_named(str(tmp_path)[1:]) == tmp_path
+
+
+def test_where_no_run_is_named_the_only_one_that_lives_is_meant() -> None:
+    assert only_one([Path("a")]) == Path("a")
+    with pytest.raises(RunFolderError, match="no run of yours lives"):
+        only_one([])
+    with pytest.raises(UsageError, match="2 runs live on this machine; name one of a, b"):
+        only_one([Path("a"), Path("b")])
 
 
 def test_the_runs_that_live_are_found_and_dead_links_are_cleared_away(tmp_path: Path) -> None:

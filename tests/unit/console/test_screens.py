@@ -20,7 +20,7 @@ from console.widgets.drawn import Drawn
 from console.widgets.sheet import Row, Sheet
 from runtime.events import ActorExited, CheckpointWritten, Event, Warned
 from runtime.ids import Incarnation, Step
-from tests.unit.console.seats import console, in_console, settled, shown, target, written
+from tests.unit.console.seats import console, in_console, settled, shown, target, until, written
 from tests.unit.view.told import WORKER, begun, steps
 
 SIZES = [(60, 20), (80, 24), (100, 30), (200, 50), (40, 12)]
@@ -212,6 +212,28 @@ def test_a_checkpoint_is_resumed_by_a_command_and_deleted_only_by_its_name(tmp_p
             await settled(pilot)
             assert "the newest one" in said(app)
             await pilot.press("down", "D", "escape")
+
+    in_console(used)
+
+
+def test_what_cannot_be_done_to_a_checkpoint_is_said(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tiny", story())
+
+    async def used() -> None:
+        near = target(folder, may_act=True)
+        async with console(near) as (app, pilot):
+            await pilot.press("4")
+            await app.workers.wait_for_complete()
+            await settled(pilot)
+            await pilot.press("n")
+            await until(app, pilot, "has no checkpoint")
+            await app.workers.wait_for_complete()
+            await pilot.press("x", "m", "enter")
+            await until(app, pilot, "exporting")
+            await app.workers.wait_for_complete()
+            near.folder = None
+            await pilot.press("v")
+            await until(app, pilot, "the checkpoints are on another machine")
 
     in_console(used)
 

@@ -91,7 +91,7 @@ def test_a_machine_where_mlx_does_not_start_is_told_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlx.core", None)  # Python's own way to say that it cannot be imported
-    assert doctor.run(argparse.Namespace(json=False)) == 1
+    assert doctor.run(argparse.Namespace(json=False, host="")) == 1
     assert "mlx cannot compute here: import of mlx.core halted" in capsys.readouterr().out
 
 
