@@ -226,14 +226,14 @@ def test_what_cannot_be_done_to_a_checkpoint_is_said(tmp_path: Path) -> None:
             await app.workers.wait_for_complete()
             await settled(pilot)
             await pilot.press("n")
-            await until(app, pilot, "has no checkpoint")
+            assert "has no checkpoint" in await until(app, pilot, "has no checkpoint")
             await app.workers.wait_for_complete()
             await pilot.press("x", "m", "enter")
             await until(app, pilot, "exporting")
             await app.workers.wait_for_complete()
             near.folder = None
             await pilot.press("v")
-            await until(app, pilot, "the checkpoints are on another machine")
+            assert "do it there" in await until(app, pilot, "the checkpoints are on another machine")
 
     in_console(used)
 
