@@ -1,4 +1,4 @@
-"""Commands of this program as child processes: what needs mlx or a run's machinery stays out of the console."""
+"""What needs mlx or the machinery of a run, asked of our own commands; and a run that lives on by itself."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PROGRAM = (sys.executable, "-P", "-c", "from console.cli.main import entry; entry()")
+from console.client.commands import PROGRAM, command
+
 PLAN_SECONDS = 120.0
 PREVIEW_SECONDS = 300.0
 
@@ -43,21 +43,10 @@ async def preview(config: Path, overrides: Sequence[str], samples: int) -> dict[
 
 async def answer(words: Sequence[str], within_seconds: float) -> dict[str, Any]:
     """The JSON object that a command of ours prints. The child ends with the caller's task. Raises Refused."""
-    child = await asyncio.create_subprocess_exec(
-        *PROGRAM, *words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(within_seconds):
-            out, said = await child.communicate()
-    except TimeoutError:
-        raise Refused(f"`mlx-distributed {words[0]}` took longer than {within_seconds:g} s") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    if child.returncode:
-        raise Refused(last_words(said.decode(errors="replace")) or f"it ended with {child.returncode}")
-    document: dict[str, Any] = json.loads(out)
+    done = await command(*words, within_seconds=within_seconds)
+    if done.code:
+        raise Refused(last_words(done.error) or f"it ended with {done.code}")
+    document: dict[str, Any] = json.loads(done.out)
     return document
 
 

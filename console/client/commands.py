@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 SECONDS = 600.0
 """A checkpoint of many GB may be verified so long."""
-_ENTRY = "import sys; from console.cli.main import main; sys.exit(main())"
+PROGRAM = (sys.executable, "-P", "-c", "from console.cli.main import entry; entry()")
+"""This program, whatever the working directory holds."""
 
 
 class Done(NamedTuple):
@@ -45,7 +46,7 @@ async def command(*words: str, within_seconds: float = SECONDS) -> Done:
 
 def _started(words: tuple[str, ...]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-c", _ENTRY, *words],
+        [*PROGRAM, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -4,8 +4,8 @@ Shape letters: B rows, T tokens of a row, S = T - 1 predicted positions, V vocab
 trained targets; the division by the step's token count happens once, in the optimizer, when all devices have counted.
 
 Gradients are float32 sums, whatever they were computed in; one that nothing is added to may stay in its 16 bits, which
-lose nothing until they meet another. float16's are computed of a scaled loss and divided again at
-once: what overflowed is not finite, and everything else is as if nothing had been scaled.
+lose nothing until they meet another. float16's are computed of a scaled loss and divided again at once: what overflowed
+is not finite, and everything else is as if nothing had been scaled.
 """
 
 from __future__ import annotations
@@ -55,64 +55,66 @@ class GradientFunctions:
         `compute` is the dtype of both passes where it is not that of the parameters: they are cast when they are used.
         `recompute` is train.grad_checkpoint.
         """
-        remembering = nullcontext if recompute == "none" else Recompute(model, recompute).installed
-        rows = place_dropout(model)
-        self.drops = rows is not None
+        self._model, self._compute, self._is_compiled = model, compute, compiled
+        self._remembering = nullcontext if recompute == "none" else Recompute(model, recompute).installed
+        self.rows = place_dropout(model)
+        self.drops = self.rows is not None
         """Whether `add` needs the numbers of the rows."""
-        self.rows = rows
-
-        def loss(
-            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, factor: mx.array | None, marks: Tree
-        ) -> tuple[mx.array, mx.array]:
-            model.update(tree_unflatten(list(parameters.items())))
-            self.filled = True
-            if rows is not None:
-                rows.numbers_B, rows.positions_BT = marks.get("numbers"), marks.get("positions")
-            with remembering():
-                if "segments" in marks:
-                    logits_BSV = forward(model, tokens_BT[:, :-1], marks["segments"])
-                    losses = token_losses(logits_BSV, tokens_BT[:, 1:]) * mask_BT[:, 1:]
-                else:
-                    losses = row_losses(model(tokens_BT[:, :-1]), tokens_BT, mask_BT)
-            return losses.sum() if factor is None else losses.sum() * factor, losses
-
-        both: Callable[..., Any] = mx.value_and_grad(loss)
-
-        def only(
-            parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None, marks: Tree
-        ) -> tuple[mx.array, Tree]:
-            self.traced += compiled  # the body of a compiled function runs when it is compiled, and then no more
-            factor = None if scale is None else scale / power_of_two(tokens_BT.size)
-            (_, losses), found = both(cast(parameters, compute), tokens_BT, mask_BT, factor, marks)
-            if factor is not None:
-                found = {name: value / factor for name, value in cast(found, mx.float32).items()}
-            return losses, found
-
-        def first(parameters: Tree, *batch: Any) -> tuple[mx.array, Tree]:
-            losses, gradients = only(parameters, *batch)
-            return losses, cast(gradients, mx.float32)
-
-        def more(parameters: Tree, so_far: Tree, *batch: Any) -> tuple[mx.array, Tree]:
-            losses, gradients = first(parameters, *batch)
-            return losses, {name: so_far[name] + value for name, value in gradients.items()}
-
-        def judge(parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
-            model.update(tree_unflatten(list(cast(parameters, compute).items())))
-            self.filled = True
-            model.eval()  # without dropout
-            try:
-                logits_BSV = model(tokens_BT[:, :-1])
-            finally:
-                model.train()
-            return judged(logits_BSV, tokens_BT, mask_BT)
-
-        wrap = mx.compile if compiled else _as_it_is
-        self._only, self._first, self._more, self._judge = wrap(only), wrap(first), wrap(more), wrap(judge)
         self.filled = False
         """Whether the model was given parameters since this was last set to False: only where it was traced."""
         self.shapes: set[tuple[int, ...]] = set()
         self.traced = 0
         """How often gradients were compiled; 0 where nothing is."""
+        self._loss_and_gradients: Callable[..., Any] = mx.value_and_grad(self._loss)
+        wrap = mx.compile if compiled else _as_it_is
+        self._only, self._first, self._more = wrap(self._alone), wrap(self._begun), wrap(self._added)
+        self._judge = wrap(self._judged)
+
+    def _fill(self, parameters: Tree) -> None:
+        self._model.update(tree_unflatten(list(parameters.items())))
+        self.filled = True
+
+    def _loss(
+        self, parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, factor: mx.array | None, marks: Tree
+    ) -> tuple[mx.array, mx.array]:
+        self._fill(parameters)
+        if self.rows is not None:
+            self.rows.numbers_B, self.rows.positions_BT = marks.get("numbers"), marks.get("positions")
+        with self._remembering():
+            if "segments" in marks:
+                logits_BSV = forward(self._model, tokens_BT[:, :-1], marks["segments"])
+                losses = token_losses(logits_BSV, tokens_BT[:, 1:]) * mask_BT[:, 1:]
+            else:
+                losses = row_losses(self._model(tokens_BT[:, :-1]), tokens_BT, mask_BT)
+        return losses.sum() if factor is None else losses.sum() * factor, losses
+
+    def _alone(
+        self, parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array, scale: mx.array | None, marks: Tree
+    ) -> tuple[mx.array, Tree]:
+        self.traced += self._is_compiled  # the body of a compiled function runs when it is compiled, and then no more
+        factor = None if scale is None else scale / power_of_two(tokens_BT.size)
+        computed = cast(parameters, self._compute)
+        (_, losses), found = self._loss_and_gradients(computed, tokens_BT, mask_BT, factor, marks)
+        if factor is not None:
+            found = {name: value / factor for name, value in cast(found, mx.float32).items()}
+        return losses, found
+
+    def _begun(self, parameters: Tree, *batch: Any) -> tuple[mx.array, Tree]:
+        losses, gradients = self._alone(parameters, *batch)
+        return losses, cast(gradients, mx.float32)
+
+    def _added(self, parameters: Tree, so_far: Tree, *batch: Any) -> tuple[mx.array, Tree]:
+        losses, gradients = self._begun(parameters, *batch)
+        return losses, {name: so_far[name] + value for name, value in gradients.items()}
+
+    def _judged(self, parameters: Tree, tokens_BT: mx.array, mask_BT: mx.array) -> tuple[mx.array, mx.array]:
+        self._fill(cast(parameters, self._compute))
+        self._model.eval()  # without dropout
+        try:
+            logits_BSV = self._model(tokens_BT[:, :-1])
+        finally:
+            self._model.train()
+        return judged(logits_BSV, tokens_BT, mask_BT)
 
     def add(
         self,

@@ -4,47 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console.cli.report.scale import Scale, over, short
+from console.cli.report.scale import over, place, ticks
 from console.cli.report.series import Chart
+from console.state.braille import BRAILLE, Canvas
+from console.state.scale import Scale, label
 
-_BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Of the dot in [row][column] of a cell."""
-_EMPTY = 0x2800
 _AXIS_COLUMNS = 8
 _LEGEND = {"smooth": "⣀⡠⠔⠊", "raw": "⠢⠔⠢", "points": "◆"}
-
-
-class _Canvas:
-    """Dots, two to a column and four to a row."""
-
-    def __init__(self, columns: int, rows: int) -> None:
-        self.width, self.height = 2 * columns, 4 * rows
-        self._cells = [[0] * columns for _ in range(rows)]
-        self._letters: dict[tuple[int, int], str] = {}
-
-    def dot(self, x: int, y: int) -> None:
-        """Set the dot in column x from the left and row y from the top."""
-        self._cells[y // 4][x // 2] |= _BITS[y % 4][x % 2]
-
-    def letter(self, x: int, y: int, letter: str) -> None:
-        """A letter in place of the whole cell that holds this dot."""
-        self._letters[y // 4, x // 2] = letter
-
-    def line(self, start: tuple[int, int], end: tuple[int, int]) -> None:
-        """Dots from one to the other, as many as the longer side has."""
-        steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
-        for step in range(steps + 1):
-            self.dot(
-                round(start[0] + (end[0] - start[0]) * step / steps),
-                round(start[1] + (end[1] - start[1]) * step / steps),
-            )
-
-    def rows(self) -> list[str]:
-        """The text."""
-        return [
-            "".join(self._letters.get((row, column), chr(_EMPTY | bits)) for column, bits in enumerate(cells))
-            for row, cells in enumerate(self._cells)
-        ]
 
 
 def draw(chart: Chart, *, columns: int = 80, rows: int = 14) -> list[str]:
@@ -58,33 +24,47 @@ def draw(chart: Chart, *, columns: int = 80, rows: int = 14) -> list[str]:
         lines = [line for line in lines if line.style != "raw"]
     if not lines:
         return []
-    canvas = _Canvas(columns - _AXIS_COLUMNS, rows)
+    canvas = Canvas(BRAILLE, columns - _AXIS_COLUMNS, rows)
+    diamonds: set[tuple[int, int]] = set()
     steps = over((x for line in lines for x, _ in line.points), margin=0.0)
     values = over(y for line in lines for _, y in line.points)
     for line in lines:
-        places = [_place(canvas, steps, values, point) for point in line.points]
-        for at, place in enumerate(places):
+        places = [_dot(canvas, steps, values, point) for point in line.points]
+        for at, point in enumerate(places):
             if line.style == "points":
-                canvas.letter(*place, "◆")
+                diamonds.add((point[1] // BRAILLE.rows, point[0] // BRAILLE.columns))
             else:
-                canvas.line(places[max(0, at - 1)], place)
+                _stroke(canvas, places[max(0, at - 1)], point)
     legend = "   ".join(f"{_LEGEND[line.style]} {line.name}" for line in lines)
+    drawn = [
+        "".join("◆" if (row, column) in diamonds else letter for column, letter in enumerate(letters))
+        for row, letters in enumerate(canvas.letters())
+    ]
     body = [
-        f"{label:>{_AXIS_COLUMNS - 2}} ┤{row.rstrip(chr(_EMPTY))}"
-        for label, row in zip(_labels(values, rows), canvas.rows(), strict=True)
+        f"{number:>{_AXIS_COLUMNS - 2}} ┤{row.rstrip()}"
+        for number, row in zip(_labels(values, rows), drawn, strict=True)
     ]
     return [f"{chart.title}   {legend}", *body, *_axis(chart, steps, columns - _AXIS_COLUMNS)]
 
 
-def _place(canvas: _Canvas, steps: Scale, values: Scale, point: tuple[float, float]) -> tuple[int, int]:
-    return round(steps.at(point[0], 0, canvas.width - 1)), round(values.at(point[1], canvas.height - 1, 0))
+def _dot(canvas: Canvas, steps: Scale, values: Scale, point: tuple[float, float]) -> tuple[int, int]:
+    return round(place(steps, point[0], 0, canvas.width - 1)), round(place(values, point[1], canvas.height - 1, 0))
+
+
+def _stroke(canvas: Canvas, start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Dots from one to the other, as many as the longer side has."""
+    across, down = end[0] - start[0], end[1] - start[1]
+    count = max(abs(across), abs(down), 1)
+    for step in range(count + 1):
+        row = round(start[1] + down * step / count)
+        canvas.upright(round(start[0] + across * step / count), row, row)
 
 
 def _labels(values: Scale, rows: int) -> list[str]:
     """A number beside the row that it lies in, for some of the rows."""
     labels = [""] * rows
-    for tick in values.ticks(max(2, rows // 3)):
-        labels[round(values.at(tick, rows - 1, 0))] = short(tick)
+    for tick in ticks(values, max(2, rows // 3)):
+        labels[round(place(values, tick, rows - 1, 0))] = label(tick)
     return labels
 
 
@@ -93,14 +73,14 @@ def _axis(chart: Chart, steps: Scale, width: int) -> list[str]:
     line, numbers = ["─"] * width, [" "] * (width + _AXIS_COLUMNS)
     for mark in chart.marks:
         if mark.is_trouble:
-            line[round(steps.at(mark.step, 0, width - 1))] = "✗"
-    for tick in _whole(steps.ticks(6)):
-        text = short(tick)
-        start = min(round(steps.at(tick, 0, width - 1)), width - len(text))
+            line[round(place(steps, mark.step, 0, width - 1))] = "✗"
+    for tick in _whole(ticks(steps, 6)):
+        text = label(tick)
+        start = min(round(place(steps, tick, 0, width - 1)), width - len(text))
         numbers[start : start + len(text)] = text
     crosses = ["" if "✗" not in line else f"{' ' * _AXIS_COLUMNS}✗ a worker lost, a step skipped or a rollback"]
-    label = f"{'':{_AXIS_COLUMNS - 1}}└{''.join(line)}"
-    return [label, f"{'':{_AXIS_COLUMNS}}{''.join(numbers).rstrip()}", *(text for text in crosses if text)]
+    floor = f"{'':{_AXIS_COLUMNS - 1}}└{''.join(line)}"
+    return [floor, f"{'':{_AXIS_COLUMNS}}{''.join(numbers).rstrip()}", *(text for text in crosses if text)]
 
 
 def _whole(ticks: Sequence[float]) -> list[float]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from console.cli.report.scale import Scale, over, short
+from console.cli.report.scale import over, place, ticks
 from console.cli.report.series import Chart, Event, Line
+from console.state.scale import Scale, label
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 52, 14, 40, 26
 _LETTER_WIDTH, _TITLE_LETTER_WIDTH, _LEGEND_LINE = 6.2, 7.8, 16
@@ -72,25 +73,25 @@ def _visible(lines: Sequence[Line]) -> list[float]:
 
 def _grid(values: Scale, floor: float, width: int, top: float) -> list[str]:
     drawn = []
-    for tick in values.ticks(5):
-        y = values.at(tick, floor, top)
+    for tick in ticks(values, 5):
+        y = place(values, tick, floor, top)
         drawn.append(f'<line class="grid" x1="{LEFT}" x2="{width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        drawn.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>')
+        drawn.append(f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{label(tick)}</text>')
     return drawn
 
 
 def _steps(steps: Scale, floor: float, width: int) -> list[str]:
     drawn = [f'<line class="axis" x1="{LEFT}" x2="{width - RIGHT}" y1="{floor}" y2="{floor}"/>']
-    for tick in steps.ticks(8):
+    for tick in ticks(steps, 8):
         if tick == int(tick):
-            x = steps.at(tick, LEFT, width - RIGHT)
+            x = place(steps, tick, LEFT, width - RIGHT)
             anchor = "end" if x > width - RIGHT - 12 else "middle"
-            drawn.append(f'<text x="{x:.1f}" y="{floor + 17}" text-anchor="{anchor}">{short(tick)}</text>')
+            drawn.append(f'<text x="{x:.1f}" y="{floor + 17}" text-anchor="{anchor}">{label(tick)}</text>')
     return drawn
 
 
 def _mark(mark: Event, steps: Scale, floor: float, width: int, top: float) -> str:
-    x = steps.at(mark.step, LEFT, width - RIGHT)
+    x = place(steps, mark.step, LEFT, width - RIGHT)
     title = f"<title>step {mark.step}: {escape(mark.kind)} {escape(mark.text)}</title>"
     if mark.kind == "checkpoint":
         return f'<path class="saved" d="M{x:.1f} {floor - 5} l3.5 5 l-3.5 5 l-3.5 -5 z">{title}</path>'
@@ -106,7 +107,8 @@ def _lines(lines: Sequence[Line], steps: Scale, values: Scale, floor: float, wid
     drawn, colour = [], 0
     for line in lines:
         places = [
-            (steps.at(x, LEFT, width - RIGHT), values.at(y, floor, top)) for x, y in thinned(line.points, _MOST_POINTS)
+            (place(steps, x, LEFT, width - RIGHT), place(values, y, floor, top))
+            for x, y in thinned(line.points, _MOST_POINTS)
         ]
         if not places:
             continue

@@ -12,7 +12,7 @@ import pytest
 import trio
 from mlxd_wire import control_pb2 as control
 
-from console.client.children import PROGRAM
+from console.client.commands import PROGRAM
 from console.client.line import Line, NoWay
 from console.client.ssh_target import Ssh, SshTarget
 from console.client.wire import Unreachable, connected

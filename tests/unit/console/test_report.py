@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from console.cli.commands import plot
 from console.cli.main import main
 from console.cli.report import braille, page, svg
-from console.cli.report.scale import Scale, over, short
+from console.cli.report.scale import over, place, ticks
 from console.cli.report.series import Chart, Event, Line, charts_of, scores_of, smoothed
+from console.state.scale import Scale
 from runtime.errors import UsageError
 from runtime.events import Envelope, RunState, fold
 from runtime.events.journal import encode_line
@@ -43,10 +44,10 @@ def test_a_scale_holds_its_values_and_its_ticks_are_few_and_round(values: list[f
     scale = over(values)
     assert scale.low < scale.high
     assert scale.low <= min(values) <= max(values) <= scale.high
-    ticks = scale.ticks(most)
-    assert len(ticks) <= most + 1
-    assert ticks == sorted(ticks)
-    assert all(scale.low - 1e-6 <= tick <= scale.high + abs(scale.high) * 1e-6 + 1e-6 for tick in ticks)
+    found = ticks(scale, most)
+    assert len(found) <= most + 1
+    assert list(found) == sorted(found)
+    assert all(scale.low - 1e-6 <= tick <= scale.high + abs(scale.high) * 1e-6 + 1e-6 for tick in found)
 
 
 def test_names_stand_beside_the_title_or_below_it_and_never_on_one_another() -> None:
@@ -68,13 +69,10 @@ def test_names_stand_beside_the_title_or_below_it_and_never_on_one_another() -> 
 
 
 def test_places_and_numbers() -> None:
-    scale = Scale(0.0, 10.0)
-    assert [scale.at(value, 0, 100) for value in (-5, 0, 2.5, 10, 99)] == [0, 0, 25, 100, 100]
-    assert scale.ticks(5) == [0, 2, 4, 6, 8, 10]
-    assert over([]) == over([float("nan")]) == Scale(0.0, 1.0)
-    assert [short(value) for value in (0, 2.5, 12_000, 3e6, 3e-4, 0.00025, 4000)] == [
-        "0", "2.5", "12k", "3M", "3e-04", "0.00025", "4e+03",
-    ]  # fmt: skip
+    scale = Scale(0.0, 10.0, ())
+    assert [place(scale, value, 0, 100) for value in (-5, 0, 2.5, 10, 99)] == [0, 0, 25, 100, 100]
+    assert ticks(scale, 5) == (0, 2, 4, 6, 8, 10)
+    assert over([]) == over([float("nan")]) == Scale(0.0, 1.0, ())
 
 
 @given(st.lists(FLOATS, max_size=200))
@@ -111,9 +109,8 @@ def test_a_chart_of_letters_rises_from_corner_to_corner() -> None:
     assert len(lines) == 1 + 8 + 2
     assert max(map(len, lines)) <= 48
     first, last = lines[8].partition("┤")[2], lines[1].partition("┤")[2]
-    assert first.strip("⠀")[:1]
-    assert first[0] != "⠀"
-    assert last[-1] != "⠀"
+    assert first[0] != " "
+    assert last[-1] != " "
     assert len(last) > len(first)
     assert "100" in lines[-1]
     assert braille.draw(Chart("nothing", ())) == []
