@@ -40,7 +40,7 @@ async def reached(place: str, *, operate: bool, remote_command: str = "") -> Asy
 
     if not place.startswith(SCHEME):
         address = local_address(place)
-        yield Reached(place, address, _monitor_at(address), "/mlxd.Control/Status")
+        yield Reached(place, address, monitor_at(address), "/mlxd.Control/Status")
         return
     try:
         line = Line(SshTarget.parse(place), ssh_from(os.environ, remote_command, operate=operate))
@@ -57,19 +57,21 @@ async def reached(place: str, *, operate: bool, remote_command: str = "") -> Asy
 def local_address(place: str) -> str:
     """Where the control socket of a run of this machine is. Raises UsageError, RunFolderError."""
     from console.cli.control import address_of
+    from console.client.ssh_target import UNIX
 
-    if not place.startswith("unix:"):
+    if not place.startswith(UNIX):
         return address_of(Path(place).expanduser())
-    if not Path(place.removeprefix("unix:")).exists():
+    socket = Path(place.removeprefix(UNIX)).expanduser()
+    if not socket.exists():
         raise RunFolderError(f"{place}: there is no such socket; the run may be over")
-    return place
+    return f"{UNIX}{socket.resolve()}"
 
 
 def is_folder(place: str) -> bool:
     """Whether it is meant to be a folder of this machine."""
-    from console.client.ssh_target import SCHEME
+    from console.client.ssh_target import SCHEME, UNIX
 
-    return not place.startswith((SCHEME, "unix:"))
+    return not place.startswith((SCHEME, UNIX))
 
 
 async def seen(place: str) -> tuple[RunView, float]:
@@ -116,7 +118,10 @@ def done(work: Awaitable[T]) -> T:
     return asyncio.run(whole())
 
 
-def _monitor_at(control: str) -> Callable[[], Awaitable[str]]:
+def monitor_at(control: str) -> Callable[[], Awaitable[str]]:
+    """Where the monitor of the run listens whose control socket is at this address; asking starts it. It raises
+    Unreachable."""
+
     async def where() -> str:
         from mlxd_wire import control_pb2 as pb
 

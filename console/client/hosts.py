@@ -66,7 +66,7 @@ def remote_target(text: str, ssh: Ssh) -> Target:
 
     operate = " --operate" if ssh.operate else ""
     come_back = f"mlx-distributed console --attach {line.target}{operate}"
-    return Target(str(line.target), LineFeed(line), None, ssh.operate, control, come_back=come_back)
+    return Target(str(line.target), LineFeed(line), None, ssh.operate, control, where=line.where, come_back=come_back)
 
 
 def line_of(target: Target) -> Line | None:

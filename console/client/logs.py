@@ -113,6 +113,7 @@ class StreamedLogs(_Kept):
 
     def take(self, batch: pb.LogBatch) -> None:
         """Put a message in."""
+        self.trouble = ""
         self._cursor = dict(batch.cursor)
         self.skipped += batch.skipped
         self.keep(LogLine(each.source, each.offset, each.text, each.level, each.wall_seconds) for each in batch.entries)

@@ -10,6 +10,8 @@ import shlex
 from dataclasses import dataclass
 
 SCHEME = "ssh://"
+UNIX = "unix:"
+"""What a target begins with that is the control socket of a run of this machine."""
 REMOTE_COMMAND = "mlx-distributed"
 _ALIVE = ("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3")
 

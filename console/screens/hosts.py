@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from textual import on
 
 from console.client.hosts import Remote, line_of
-from console.client.ssh_target import SCHEME, NotATarget, SshTarget
+from console.client.ssh_target import SCHEME, UNIX, NotATarget, SshTarget
 from console.client.targets import Moment, Target
 from console.dialogs.ask import AskDialog
 from console.messages.intents import Copy, Say
@@ -18,8 +18,9 @@ from console.screens.base import BaseScreen
 from console.state.hosts import HostRow, Step, host_table, step_lines, transcript_lines
 from console.state.spans import Line, line
 from console.widgets.sheet import Row, Sheet
+from runtime.errors import MlxdError
 
-NOTE = "ssh://[user@]host[:port][/run] reaches another machine by ssh; a run's folder is one of this machine"
+NOTE = "ssh://[user@]host[:port][/run] is on another machine; a run's folder, or unix:SOCKET, is on this one"
 
 
 class HostsScreen(BaseScreen):
@@ -108,7 +109,11 @@ class HostsScreen(BaseScreen):
     async def _add(self) -> None:
         text = await self.app.push_screen_wait(AskDialog("Add a target", about=NOTE, judge=self._wrong))
         if text:
-            self.seat.targets.add(self.seat.reach(text))
+            try:
+                self.seat.targets.add(self.seat.reach(text))
+            except MlxdError as gone:  # since it was typed
+                self.post_message(Say(str(gone), is_bad=True))
+                return
             self.redraw()
             self.query_one("#targets", Sheet).choose(text)
             if text.startswith(SCHEME):
@@ -123,6 +128,8 @@ class HostsScreen(BaseScreen):
             except NotATarget as wrong:
                 return str(wrong)
             return ""
+        if text.startswith(UNIX):
+            return "" if Path(text.removeprefix(UNIX)).is_socket() else f"{text}: there is no such socket"
         there = any((Path(text).expanduser() / name).is_file() for name in ("run.pid", "events.jsonl"))
         return "" if there else f"{text or 'this'} is no run's folder, and no {SCHEME}..."
 
@@ -176,7 +183,7 @@ class HostsScreen(BaseScreen):
         word = f"{run.name} {run.status}" if run.name else ""
         return HostRow(
             name=target.name,
-            via="ssh" if remote is not None else "folder",
+            via="ssh" if remote is not None else "folder" if target.folder is not None else "socket",
             liveness=target.picture.liveness(now),
             age_seconds=target.picture.age_seconds(now),
             may_act=target.may_act and (greeting is None or greeting.may_act),

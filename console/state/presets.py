@@ -15,6 +15,8 @@ from runtime.config.schema import Config
 DATA_ENDINGS = (".jsonl", ".json", ".parquet", ".csv")
 QUICKSTART_DATA = ("quickstart-train.jsonl", "quickstart-heldout.jsonl")
 MOST_FILES = 200
+PACKAGE = Path(__file__).resolve().parents[1]
+"""`console`, wherever it is installed."""
 _SKIPPED = {"runs", "node_modules", "__pycache__", "site-packages"}
 
 
@@ -28,9 +30,8 @@ class Preset(NamedTuple):
     """None: every key at its default, each with its comment."""
 
 
-def shipped_folder() -> Path:
-    """The presets that come with the program: in its repository, or in its package."""
-    package = Path(__file__).resolve().parents[1]
+def shipped_folder(package: Path = PACKAGE) -> Path:
+    """The presets that come with the program: `configs` of its repository, which a wheel carries inside the package."""
     inside = package / "presets"
     return inside if inside.is_dir() else package.parent / "configs"
 

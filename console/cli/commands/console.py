@@ -14,14 +14,14 @@ HELP = "look at a run and steer it, in this terminal"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to look at, and what may be done."""
-    about = "a run's folder, e.g. runs/quickstart, ssh://HOST, or a .toml file to edit, plan and launch"
+    about = "a run's folder, e.g. runs/quickstart, unix:SOCKET, ssh://HOST, or a .toml file to edit, plan and launch"
     parser.add_argument("target", nargs="?", metavar="RUN|CONFIG", help=about)
     parser.add_argument(
         "--attach",
         action="append",
         default=[],
         metavar="TARGET",
-        help="one more run to look at, also ssh://[user@]host[:port][/run]; repeatable",
+        help="one more run to look at, also unix:SOCKET or ssh://[user@]host[:port][/run]; repeatable",
     )
     parser.add_argument("--replay", type=Path, metavar="RUN", help="go through a run's journal from its beginning")
     parser.add_argument("--operate", action="store_true", help="allow what changes a run")
@@ -97,13 +97,17 @@ def replay_of(folder: Path) -> Target:
 
 
 def target_of(place: str, *, operate: bool, remote_command: str = "") -> Target:
-    """A run as the user names it: a folder, or a machine over ssh. Raises UsageError for what is neither."""
+    """A run as the user names it: a folder, a control socket, or a machine over ssh.
+
+    Raises UsageError for what is none of them, RunFolderError for a socket that is not there.
+    """
     import os
 
     from console.cli.reaching import ssh_from
+    from console.cli.targets import local_address
     from console.client.feeds import FolderFeed, control_in
     from console.client.hosts import remote_target
-    from console.client.ssh_target import SCHEME, NotATarget
+    from console.client.ssh_target import SCHEME, UNIX, NotATarget
     from console.client.targets import Target
     from runtime.app.run_lock import owner_of
     from runtime.errors import UsageError
@@ -113,6 +117,8 @@ def target_of(place: str, *, operate: bool, remote_command: str = "") -> Target:
             return remote_target(place, ssh_from(os.environ, remote_command, operate=operate))
         except NotATarget as wrong:
             raise UsageError(str(wrong)) from wrong
+    if place.startswith(UNIX):
+        return socket_target(place, local_address(place), operate=operate)
     folder = Path(place).expanduser()
     if not (folder / "run.pid").is_file() and not (folder / "events.jsonl").is_file():
         raise UsageError(f"{place} is no run: it has no events.jsonl; RUN is a run's folder, e.g. runs/quickstart")
@@ -124,6 +130,20 @@ def target_of(place: str, *, operate: bool, remote_command: str = "") -> Target:
         control_in(folder),
         come_back=f"mlx-distributed console {place}",
     )
+
+
+def socket_target(place: str, address: str, *, operate: bool) -> Target:
+    """The run whose control socket is at `address`: followed while it lives, and its folder is not asked."""
+    from console.cli.targets import monitor_at
+    from console.client.feeds import StreamFeed
+    from console.client.targets import Target
+
+    async def control() -> str:
+        return address
+
+    where = monitor_at(address)
+    come_back = f"mlx-distributed console --attach {place}{' --operate' if operate else ''}"
+    return Target(place, StreamFeed(where), None, operate, control, where=where, come_back=come_back)
 
 
 def asked_before_the_screen(target: Target) -> None:

@@ -160,7 +160,12 @@ def test_a_target_is_added_by_what_is_typed_and_a_mistake_is_said_at_once(folder
             await pilot.press("6", "A")
             await pilot.pause()
             field = app.screen.query_one(Input)
-            for text, words in (("ssh://-x", "cannot begin with a dash"), ("/nowhere", "is no run's folder")):
+            wrong = {
+                "ssh://-x": "cannot begin with a dash",
+                "/nowhere": "is no run's folder",
+                "unix:/nowhere": "no such socket",
+            }
+            for text, words in wrong.items():
                 field.value = text
                 await until(app, pilot, words)
             field.value = "ssh://lab"
