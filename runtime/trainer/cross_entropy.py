@@ -7,6 +7,7 @@ kernel (under mx.compile) from the logits to their gradient, in the logits' own 
     loss = logsumexp(z) - z[target]        d loss / d z = exp(z - logsumexp(z)) - onehot(target)
 
 Without mx.compile each of its operations is a pass of its own, so on a CPU the plain form is as good; see `fused`.
+The forward needs no float32 copy either where `row_logsumexp` has a kernel for the logits as they are.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
+
+from runtime.trainer.logsumexp import row_logsumexp
 
 
 def plain(logits_BSV: mx.array, targets_BS: mx.array) -> mx.array:
@@ -36,7 +39,7 @@ def token_losses(logits_BSV: mx.array, targets_BS: mx.array) -> mx.array:
 
 
 def _forward(logits_BSV: mx.array, targets_BS: mx.array) -> mx.array:
-    return mx.logsumexp(logits_BSV.astype(mx.float32), axis=-1) - _chosen(logits_BSV, targets_BS)
+    return row_logsumexp(logits_BSV) - _chosen(logits_BSV, targets_BS)
 
 
 def _backward(primals: Sequence[mx.array], cotangent_BS: mx.array, losses_BS: mx.array) -> tuple[mx.array, Any]:

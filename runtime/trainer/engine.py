@@ -43,6 +43,10 @@ class Local:
     """The engine's own form of the state after this step, if that was begun with them."""
     begun: Any = None
     """The engine's own form of gradients that were begun before the step was ordered."""
+    following: Batch | None = None
+    """What the next step will be of, if that lies ready: it may be begun as soon as this step's work is dispatched."""
+    next: Local | None = None
+    """The step after this one, if it was begun with `following`."""
     useful_tokens: int = 0
     computed_positions: int = 0
     compute_seconds: float = 0.0

@@ -25,6 +25,7 @@ from runtime.trainer.memory import (
     is_out_of_memory,
     most_rows,
     release,
+    within_memory,
 )
 from runtime.trainer.replica import Replica
 
@@ -69,19 +70,19 @@ class Fitting:
 
     def begin_next(self, local: Local, batch: Batch) -> Local | None:
         """Begin the step after `local`'s, if all of this batch fits at once. On the device thread."""
-        if self._headroom.is_limited or self._limit.cut(batch) is not batch:
+        if not self._fits(batch):
             return None
-        try:
-            return self._replica.begin_next(local, batch)
-        except Exception as error:  # MLX has no class of its own for it; anything else goes on
-            if not is_out_of_memory(error):
-                raise
-            release(error)
-        return None
+        return within_memory(lambda: self._replica.begin_next(local, batch))
+
+    def _fits(self, batch: Batch) -> bool:
+        """Whether nothing forbids to compute all of it at once, beside another."""
+        return not self._headroom.is_limited and self._limit.cut(batch) is batch
 
     def _try(self, local: Local, batch: Batch) -> _Misfit | None:
         """On the device thread: the whole batch, or (returning why) nothing of it."""
         cut = self._limit.cut(batch)
+        if local.following is not None and not self._fits(local.following):
+            local.following = None
         try:
             self._compute(local, cut)
         except Exception as error:  # MLX has no class of its own for it; anything else goes on

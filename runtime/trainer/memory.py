@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import resource
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import mlx.core as mx
 import numpy as np
 
 from runtime.flow import Batch, Micro
+
+T = TypeVar("T")
 
 FAILURES_AT_ONE_ROW = 3
 """After so many failures in a row with a single row at once, the device is no use to this run."""
@@ -49,6 +53,17 @@ def release(error: BaseException) -> None:
     traceback.clear_frames(error.__traceback__)
     error.__traceback__ = None
     mx.clear_cache()
+
+
+def within_memory(function: Callable[[], T]) -> T | None:
+    """What `function` returns; None, and all released, where the device has no room for it. On `release`'s thread."""
+    try:
+        return function()
+    except Exception as error:  # MLX has no class of its own for it; anything else goes on
+        if not is_out_of_memory(error):
+            raise
+        release(error)
+    return None
 
 
 @dataclass

@@ -35,7 +35,7 @@ from runtime.trainer.dropout import row_numbers
 from runtime.trainer.engine import Local, Measured
 from runtime.trainer.gradients import GradientFunctions, Tree, trainable
 from runtime.trainer.host_vectors import HostVectors
-from runtime.trainer.memory import is_out_of_memory, release
+from runtime.trainer.memory import within_memory
 from runtime.trainer.neighbours import Place
 from runtime.trainer.slices import Gradient, HostPieces, Slices
 from runtime.trainer.stage_part import StagePart
@@ -237,15 +237,26 @@ class Replica:
             local.square_sum = self.update.square_sum(gradient)
             mx.async_eval(losses, local.square_sum)
             local.ahead = self._begun(local, gradient, tokens)
+            local.next = self._begun_next(local, total)
         mx.eval(losses, total, local.square_sum)
         local.tallies |= tallied(batch, micros, losses)
 
     def begin_next(self, local: Local, batch: Batch) -> Local | None:
         """The gradients of the step after `local`'s under way, on the parameters that are under way themselves."""
+        return None if local.gradients is None else self._after(local, local.gradients, batch)
+
+    def _begun_next(self, local: Local, gradients: Tree) -> Local | None:
+        """The same while `local`'s own gradients are under way, so that the device has work at every moment."""
+        following = local.following
+        if following is None:
+            return None
+        return within_memory(lambda: self._after(local, gradients, following))
+
+    def _after(self, local: Local, gradients: Tree, batch: Batch) -> Local | None:
         ahead: Ahead | None = local.ahead
         if ahead is None or len(batch.micros) > 1 or self.deterministic or self.loss_scale is not None:
             return None
-        more_bytes = self._state_bytes() + sum(value.nbytes for value in local.gradients.values())
+        more_bytes = self._state_bytes() + sum(value.nbytes for value in gradients.values())
         if not has_room(more_bytes, int(mx.get_peak_memory()), self.memory_bytes):
             return None
         following = Local(Step(local.step + 1))
@@ -262,16 +273,16 @@ class Replica:
         if not known or not has_room(self._state_bytes(), int(mx.get_active_memory()), self.memory_bytes):
             return None
         numbers = self.update.numbers(tokens, local.learning_rate, local.update)
-        try:
+
+        def begin() -> Ahead:
             parameters, optimizer = self.update(state.parameters, state.optimizer, gradient, local.square_sum, numbers)
             mx.async_eval(parameters, optimizer)
-        except Exception as error:  # MLX has no class of its own for it; anything else goes on
-            if not is_out_of_memory(error):
-                raise
-            release(error)
+            return Ahead(state.parameters, numbers, parameters, optimizer)
+
+        ahead = within_memory(begin)
+        if ahead is None:
             self.memory_bytes = 0  # there was less room than it seemed: never again
-            return None
-        return Ahead(state.parameters, numbers, parameters, optimizer)
+        return ahead
 
     def _added(
         self, total: Tree | None, micro: Micro, rows: Array, *, whole: bool = False, parameters: Tree | None = None
@@ -326,7 +337,7 @@ class Replica:
         found: Any = local.gradients
         gradient: Gradient
         if summed is not None:
-            local.square_sum = local.ahead = None
+            local.square_sum = local.ahead = local.next = None
         if summed is not None and portion is not None:
             assert self.slices is not None
             gradient = self.slices.received(summed, portion)

@@ -11,7 +11,7 @@ import trio
 from runtime.cluster.messages import Vote
 from runtime.cluster.slices import Portion
 from runtime.errors import Aborted, PeerLost
-from runtime.flow import Array, StepOrder
+from runtime.flow import Array, Batch, StepOrder
 from runtime.ids import Cursor, Rank, Step
 from runtime.trainer.engine import Local, Parts
 
@@ -31,6 +31,7 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts, por
     if missing.owners:
         pulse.enter(order.step, "feed")
         batch = await feeder.take(missing, rank)
+        local.following = _following(order, rank, parts)
         local.feed_seconds += pulse.enter(order.step, "compute" if parts.stages == 1 else "pipeline")
         await engine.add_gradients(local, batch)
         local.compute_seconds += pulse.seconds_in_phase
@@ -64,13 +65,21 @@ async def run_step(order: StepOrder, rank: Rank, local: Local, parts: Parts, por
 async def begin_next(order: StepOrder, rank: Rank, local: Local, parts: Parts) -> Local | None:
     """Before the vote on `order`'s step: the step after it begun, if this worker is alone and its update was.
 
-    None where there is nothing to begin with. Whoever gets another order than the foreseen one passes it by.
+    Most often the engine began it together with this one. None where there is nothing to begin with. Whoever gets
+    another order than the foreseen one passes it by.
     """
+    if local.next is not None:
+        return local.next
+    batch = _following(order, rank, parts)
+    return None if batch is None else await parts.engine.begin_next(local, batch)
+
+
+def _following(order: StepOrder, rank: Rank, parts: Parts) -> Batch | None:
+    """The batch of the step after `order`'s, if this worker is alone and it lies ready."""
     if order.receivers != (rank,) or parts.stages > 1:
         return None
     step, cursor = Step(order.step + 1), Cursor(order.cursor + order.samples)
-    batch = parts.feeder.ready(replace(order, step=step, cursor=cursor), rank)
-    return None if batch is None else await parts.engine.begin_next(local, batch)
+    return parts.feeder.ready(replace(order, step=step, cursor=cursor), rank)
 
 
 async def _with_hash(parts: Parts, wanted: bool, exchange: Coroutine[Any, Any, Array]) -> tuple[Array, str]:

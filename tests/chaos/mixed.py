@@ -25,6 +25,7 @@ from tests.chaos.mixed_report import MixedReport, report_on
 from tests.chaos.mixture import Ailment, mixture
 from tests.chaos.ordeal import endure, in_peace, restart_everything
 from tests.support.run_process import clean_up_when_terminated
+from tests.support.tiny import write_sums
 
 
 def cannot_limit() -> str:
@@ -61,6 +62,8 @@ def run(args: argparse.Namespace, folder: Path) -> MixedReport:
         print(f"left out: {name}: {why}", file=sys.stderr)
     blows = mixture(args.seed, faults=args.faults, every=args.every, workers=args.workers, kinds=kinds)
     tables = settings(args.workers, hidden=args.hidden, layers=2, spare=args.spare, every=args.checkpoint_every)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables["data"] = {"source": [{"path": str(write_sums(folder / "sums.jsonl", args.samples))}]}
     faulty = endure(folder / "faulty", blows, tables)
     steps = max(history(faulty.journal))
     quiet = None if args.no_quiet else in_peace(folder / "quiet", steps, tables)
@@ -78,6 +81,7 @@ def main() -> int:
     parser.add_argument("--kinds", default="", help=f"of {','.join(kind.name.lower() for kind in Ailment)}; all")
     parser.add_argument("--spare", type=int, default=1, help="supervision.spare")
     parser.add_argument("--hidden", type=int, default=64, help="width of the model: how long a step takes")
+    parser.add_argument("--samples", type=int, default=20_000, help="of an epoch: enough that the loss stays above 0")
     parser.add_argument("--checkpoint-every", type=int, default=50, help="steps; what a restart goes back to")
     parser.add_argument("--restart-everything", action="store_true", help="compare with it")
     parser.add_argument("--no-quiet", action="store_true", help="leave out the run in peace")

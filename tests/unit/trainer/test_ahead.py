@@ -113,6 +113,24 @@ def test_a_step_that_was_begun_before_its_order_has_the_same_bits(compiled: bool
     assert following.tallies == expected.tallies
 
 
+def test_the_step_after_is_begun_with_the_present_one_where_its_batch_lies_ready() -> None:
+    eager, patient = (World(micro=16, memory_bytes=memory) for memory in (PLENTY, 0))
+    for world in (eager, patient):
+        world.step(1)
+    first, cursor = eager.order(2), Cursor(eager.cursor + eager.global_batch)
+    following = eager.batch(replace(eager.order(3), cursor=cursor), 0)
+    local = Local(first.step, alone=True, learning_rate=LEARNING_RATE, update=2, following=following)
+    eager.replicas[0].add_gradients(local, eager.batch(first, 0))
+    assert local.next is not None
+    assert (local.next.step, local.next.begun.batch) == (Step(3), following)
+    patient.step(2)
+    expected = Local(Step(3))
+    patient.replicas[0].add_gradients(expected, following)
+    assert bits(as_numpy(local.next.begun.gradients)) == bits(as_numpy(expected.gradients))
+    eager.replicas[0].measure(local, mx.zeros(eager.replicas[0].update.layout.size))
+    assert local.next is None, "with others' parts in the sum it is of no use"
+
+
 @pytest.mark.parametrize("surprise", ["a skipped step", "another batch"])
 def test_what_was_begun_for_another_step_is_passed_by(surprise: str) -> None:
     world = World(micro=16, memory_bytes=PLENTY)

@@ -172,6 +172,16 @@ async def test_the_halving_is_said_once_and_kept() -> None:
             await fitting.add_gradients(Local(Step(2)), world.batch(world.order(2), 0))
 
 
+async def test_a_device_that_was_short_of_memory_begins_no_step_beside_another() -> None:
+    async with open_device_thread() as device:
+        world, replica = await device.run(tight)
+        fitting, batch = Fitting(device, replica, Rank(1), lambda _: None), world.batch(world.order(2), 0)
+        locals_ = [Local(Step(1), following=batch) for _ in range(2)]
+        fits = world.batch(world.order(1), 0)
+        await fitting.add_gradients(locals_[0], fits)
+        assert locals_[0].following is None, "its rows do not fit at once"
+
+
 async def test_without_room_for_another_step_none_is_begun_and_no_row_is_taken_away() -> None:
     said = list[MicroBatchHalved]()
     async with open_device_thread() as device:
