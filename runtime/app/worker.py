@@ -30,6 +30,7 @@ from runtime.config.schema import Config
 from runtime.errors import GaveUp, MlxdError
 from runtime.ids import Incarnation, Rank
 from runtime.models.blas import load_blas
+from runtime.models.device import DeviceKind, claim_device, default_kind
 from runtime.supervision import supervise
 
 
@@ -57,14 +58,15 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
     log = start_log(config.run.log_level)
     blas = load_blas(blas_threads(config, workers_here))
     log.info("BLAS: %s, %d threads%s", blas.name, blas.threads, f" ({blas.note})" if blas.note else "")
-    # Everything below imports mlx, which must find the fast BLAS in place.
+    is_spare = who.rank < 0
+    if not is_spare:
+        claim_device(who.rank)
+    # Everything below imports mlx, which must find the fast BLAS in place, and no device but its own.
     from runtime.app.bench import Bench
     from runtime.app.equipment import prepare
     from runtime.app.worker_tree import worker_tree
-    from runtime.models.device import DeviceKind, default_kind
     from runtime.trainer.device_thread import open_device_thread
 
-    is_spare = who.rank < 0
     async with open_device_thread() as device:
         equipment = None
         if is_spare:
@@ -76,6 +78,7 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
             if found is None:
                 return
             who = found
+            claim_device(who.rank)  # nobody asked the driver yet
         parent.beat(0, "load")
         try:
             if equipment is None:

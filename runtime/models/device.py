@@ -18,6 +18,7 @@ from runtime.models.blas import cuda_in_use
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class DeviceKind(StrEnum):
@@ -41,9 +42,25 @@ def find_devices() -> tuple[Device, ...]:
     """Every device that mlx can use here; never empty: without a GPU it is the CPU, once."""
     if sys.platform == "darwin" and platform.machine() == "arm64":
         return (Device(DeviceKind.METAL, 0, "Apple GPU"),)
-    if cuda_in_use() and (names := _visible(_cuda_names(_NVIDIA_GPUS), os.environ.get("CUDA_VISIBLE_DEVICES"))):
+    if cuda_in_use() and (names := _visible(_cuda_names(_NVIDIA_GPUS), os.environ.get(_VISIBLE))):
         return tuple(Device(DeviceKind.CUDA, index, name) for index, name in enumerate(names))
     return (Device(DeviceKind.CPU, 0, _cpu_name(_CPU_INFO)),)
+
+
+def claim_device(rank: int) -> Device:
+    """The device of worker `rank`, and all that this process sees from now on: each worker has one, in turns.
+
+    Ranks that follow one another get devices that do, so workers of one host share none unless they are more. Under
+    CUDA it must come before anything asks the driver for its devices, for then the answer is settled.
+    """
+    devices = find_devices()
+    device = devices[rank % len(devices)]
+    if device.kind is DeviceKind.CUDA:
+        setting = os.environ.get(_VISIBLE)
+        if setting is None:
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which they are numbered here
+        os.environ[_VISIBLE] = str(device.index) if setting is None else _entries(setting)[device.index]
+    return device
 
 
 def default_kind() -> DeviceKind:
@@ -93,7 +110,7 @@ def _visible(names: tuple[str, ...], setting: str | None) -> tuple[str, ...]:
     if setting is None:
         return names
     chosen = []
-    for entry in filter(None, (part.strip() for part in setting.split(","))):
+    for entry in _entries(setting):
         if entry.startswith(("GPU-", "MIG-")):
             chosen.append(names[0] if names else "NVIDIA GPU")
         elif entry.isdigit() and int(entry) < len(names):
@@ -101,3 +118,7 @@ def _visible(names: tuple[str, ...], setting: str | None) -> tuple[str, ...]:
         else:
             break
     return tuple(chosen)
+
+
+def _entries(setting: str) -> list[str]:
+    return [part.strip() for part in setting.split(",") if part.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,34 @@ def test_cuda_visible_devices_is_honoured(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", setting)
     assert [found.name for found in device.find_devices()] == names
+
+
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        (None, ["0", "1", "0", "1"]),
+        ("1,0", ["1", "0", "1", "0"]),
+        ("1", ["1", "1", "1", "1"]),
+        ("GPU-5, 1", ["GPU-5", "1", "GPU-5", "1"]),
+    ],
+)
+def test_each_worker_has_a_gpu_of_its_own_and_sees_no_other(
+    driver: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, own: list[str]
+) -> None:
+    for rank, expected in enumerate(own):
+        environment = {} if given is None else {"CUDA_VISIBLE_DEVICES": given}
+        monkeypatch.setattr("os.environ", environment)
+        whole = device.find_devices()
+        claimed = device.claim_device(rank)
+        assert claimed == whole[rank % len(whole)]
+        assert environment["CUDA_VISIBLE_DEVICES"] == expected
+        assert [found.name for found in device.find_devices()] == [claimed.name]
+        assert ("CUDA_DEVICE_ORDER" in environment) == (given is None)
+
+
+def test_without_a_gpu_every_worker_has_the_processor(cpu_only: None) -> None:
+    assert {device.claim_device(rank).kind for rank in range(3)} == {DeviceKind.CPU}
+    assert "CUDA_DEVICE_ORDER" not in os.environ
 
 
 def test_no_visible_gpu_leaves_the_cpu(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
