@@ -29,7 +29,7 @@ from runtime.flow import Array, Batch, Micro, Node, Snapshot
 from runtime.ids import Cursor, Rank, Step
 from runtime.models.quantized import parameter_count
 from runtime.optim.optimizer import refitted
-from runtime.trainer.ahead import Ahead, Begun, has_room
+from runtime.trainer.ahead import Ahead, begin_step, begin_update
 from runtime.trainer.arrays import added, fitting, readable, sizes_of, state_of
 from runtime.trainer.dropout import row_numbers
 from runtime.trainer.engine import Local, Measured
@@ -125,15 +125,16 @@ class Replica:
         self.state, self._initial = State(step, cursor, counters, parameters, optimizer), None
         self.model.update(self._hollow)
         mx.eval(parameters, optimizer)
-        return self._state_bytes()
+        return self.state_bytes()
 
-    def _state_bytes(self) -> int:
-        state = self._now()
+    def state_bytes(self) -> int:
+        """Of the present state, on the device."""
+        state = self.now()
         return sum(value.nbytes for value in (*state.parameters.values(), *state.optimizer.values()))
 
     def go_on(self, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """The run goes on from the present state with these."""
-        state = self._now()
+        state = self.now()
         state.cursor, state.counters = cursor, dict(counters)
 
     def forget(self) -> None:
@@ -145,7 +146,7 @@ class Replica:
 
     def sizes(self) -> StateSizes:
         """How large every tensor of the present state is; of a stage, of those that it answers for."""
-        state = self._now()
+        state = self.now()
         optimizer = sizes_of(state.optimizer) if self.slices is None else {}
         sizes = StateSizes(sizes_of(self.frozen | state.parameters), optimizer)
         return sizes if self.stage is None else self.stage.answered(sizes)
@@ -153,7 +154,7 @@ class Replica:
     def snapshot(self, share: Share | None = None) -> Snapshot:
         """The present state, or a share of it, by reference (by copy where a host view would move the original, as
         under CUDA)."""
-        state = self._now()
+        state = self.now()
         mx.eval(state.parameters, state.optimizer)  # apply only dispatches
         head, parameters = (state.step, state.cursor), self.frozen | state.parameters
         if self.slices is None:
@@ -169,12 +170,12 @@ class Replica:
     @property
     def trained(self) -> Tree:
         """The present trainable parameters, by name."""
-        return self._now().parameters
+        return self.now().parameters
 
     @contextmanager
     def model_in_use(self) -> Iterator[Any]:
         """The model itself with the present parameters, in evaluation mode; empty and training again afterwards."""
-        self.model.update(tree_unflatten(list(self._now().parameters.items())))
+        self.model.update(tree_unflatten(list(self.now().parameters.items())))
         self.model.eval()
         try:
             yield self.model
@@ -182,7 +183,8 @@ class Replica:
             self.model.train()
             self.model.update(self._hollow)
 
-    def _now(self) -> State:
+    def now(self) -> State:
+        """The present state; RuntimeError where there is none."""
         if self.state is None:
             raise RuntimeError("no state: restore or adopt one first")
         return self.state
@@ -216,13 +218,13 @@ class Replica:
         total: Any = local.gradients
         losses: list[mx.array] = []
         whole = total is None and len(batch.micros) == 1
-        if whole and local.begun is not None and local.begun.is_of(self._now().parameters, batch):
+        if whole and local.begun is not None and local.begun.is_of(self.now().parameters, batch):
             self._finish(local, batch, batch.micros, [local.begun.losses_B], local.begun.gradients)
             local.gradients, local.begun = local.begun.gradients, None
             return
         local.begun = None
         for micro, rows in self.numbered(local, batch):
-            losses_B, total = self._added(total, micro, rows, whole=whole)
+            losses_B, total = self.added(total, micro, rows, whole=whole)
             losses.append(losses_B)
             mx.async_eval(losses_B, total)
         self._finish(local, batch, batch.micros, losses, total)
@@ -236,60 +238,23 @@ class Replica:
             (gradient,) = total.values() if self.deterministic else (total,)
             local.square_sum = self.update.square_sum(gradient)
             mx.async_eval(losses, local.square_sum)
-            local.ahead = self._begun(local, gradient, tokens)
-            local.next = self._begun_next(local, total)
+            local.ahead = begin_update(self, local, gradient, tokens)
+            following = local.following
+            if following is not None:  # so that the device has work at every moment
+                local.next = within_memory(lambda: begin_step(self, local, total, following))
         mx.eval(losses, total, local.square_sum)
         local.tallies |= tallied(batch, micros, losses)
 
     def begin_next(self, local: Local, batch: Batch) -> Local | None:
         """The gradients of the step after `local`'s under way, on the parameters that are under way themselves."""
-        return None if local.gradients is None else self._after(local, local.gradients, batch)
+        return None if local.gradients is None else begin_step(self, local, local.gradients, batch)
 
-    def _begun_next(self, local: Local, gradients: Tree) -> Local | None:
-        """The same while `local`'s own gradients are under way, so that the device has work at every moment."""
-        following = local.following
-        if following is None:
-            return None
-        return within_memory(lambda: self._after(local, gradients, following))
-
-    def _after(self, local: Local, gradients: Tree, batch: Batch) -> Local | None:
-        ahead: Ahead | None = local.ahead
-        if ahead is None or len(batch.micros) > 1 or self.deterministic or self.loss_scale is not None:
-            return None
-        more_bytes = self._state_bytes() + sum(value.nbytes for value in gradients.values())
-        if not has_room(more_bytes, int(mx.get_peak_memory()), self.memory_bytes):
-            return None
-        following = Local(Step(local.step + 1))
-        with self.noting_shapes(following.step):
-            ((micro, rows),) = self.numbered(following, batch)
-            losses_B, gradients = self._added(None, micro, rows, whole=True, parameters=ahead.parameters)
-        mx.async_eval(losses_B, gradients)
-        following.begun = Begun(ahead.parameters, batch, losses_B, gradients)
-        return following
-
-    def _begun(self, local: Local, gradient: Tree, tokens: int) -> Ahead | None:
-        """The update that the verdict will most likely ask for, under way; None where that is not known, or no room."""
-        state, known = self._now(), local.update and tokens and self.slices is None
-        if not known or not has_room(self._state_bytes(), int(mx.get_active_memory()), self.memory_bytes):
-            return None
-        numbers = self.update.numbers(tokens, local.learning_rate, local.update)
-
-        def begin() -> Ahead:
-            parameters, optimizer = self.update(state.parameters, state.optimizer, gradient, local.square_sum, numbers)
-            mx.async_eval(parameters, optimizer)
-            return Ahead(state.parameters, numbers, parameters, optimizer)
-
-        ahead = within_memory(begin)
-        if ahead is None:
-            self.memory_bytes = 0  # there was less room than it seemed: never again
-        return ahead
-
-    def _added(
+    def added(
         self, total: Tree | None, micro: Micro, rows: Array, *, whole: bool = False, parameters: Tree | None = None
     ) -> tuple[mx.array, Tree]:
         """(row losses, `total` plus the gradients of one micro-batch), lazily; `whole`: nothing will be added to it;
         `parameters`: others than the present ones."""
-        state = self._now()
+        state = self.now()
         scale = None if self.loss_scale is None else mx.array(self.loss_scale.after(state.counters), mx.float32)
         here, packing = state.parameters if parameters is None else parameters, micro.packing
         return self.functions.add(here, total, micro.tokens_BT, micro.mask_BT, scale, rows, packing, whole=whole)
@@ -305,7 +270,7 @@ class Replica:
         for node in sorted([*done, *micros]):
             total: Tree | None = done.pop(node, None)
             for micro, rows in micros.get(node, ()):
-                losses_B, total = self._added(total, micro, rows)
+                losses_B, total = self.added(total, micro, rows)
                 losses.append(losses_B)
                 mx.async_eval(losses_B, total)  # at once: a graph of several micro-batches would hold them all
             assert total is not None  # a shard has at least one micro-batch, of padding if it is empty
@@ -361,7 +326,7 @@ class Replica:
 
     def apply(self, verdict: Verdict, cursor: Cursor, counters: Mapping[str, float]) -> None:
         """Close the prepared step. It returns when the device has its orders, not when they are done."""
-        state, committed = self._now(), verdict.committed
+        state, committed = self.now(), verdict.committed
         prepared = self.prepared.pop(committed.step)
         if committed.applied:
             self._update(state, prepared, verdict)
@@ -396,13 +361,13 @@ class Replica:
     def lend(self, order: Order, rank: Rank) -> Array:
         """A host vector with what this rank has for the others (see `slices`)."""
         assert self.slices is not None
-        state = self._now()
+        state = self.now()
         return self.slices.lend(state.parameters, state.optimizer, order, rank)
 
     def complete(self, order: Order, rank: Rank, vector: Array) -> int:
         """Take what the others had; returns how many bytes came. All parameters are here, and the slices to keep."""
         assert self.slices is not None
-        state = self._now()
+        state = self.now()
         state.parameters, state.optimizer, size_bytes = self.slices.complete(
             state.parameters, state.optimizer, order, rank, vector
         )
