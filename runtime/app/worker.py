@@ -8,6 +8,7 @@ what an MLX process holds after an exception cannot be trusted, so the process i
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import socket
 import sys
@@ -30,7 +31,7 @@ from runtime.config.schema import Config
 from runtime.errors import GaveUp, MlxdError
 from runtime.ids import Incarnation, Rank
 from runtime.models.blas import load_blas
-from runtime.models.device import DeviceKind, claim_device, default_kind
+from runtime.models.device import DeviceKind, claim_device, default_kind, find_devices
 from runtime.supervision import supervise
 
 
@@ -58,6 +59,13 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
     log = start_log(config.run.log_level)
     blas = load_blas(blas_threads(config, workers_here))
     log.info("BLAS: %s, %d threads%s", blas.name, blas.threads, f" ({blas.note})" if blas.note else "")
+    if who.rank < 0 and len(find_devices()) > 1:  # pragma: no cover - importing mlx settles which of the GPUs it has
+        _warm_up()
+        parent.report(EQUIPPED, {})
+        called = await _called_up(parent)
+        if called is None:
+            return
+        who = called
     is_spare = who.rank < 0
     if not is_spare:
         claim_device(who.rank)
@@ -78,7 +86,6 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
             if found is None:
                 return
             who = found
-            claim_device(who.rank)  # nobody asked the driver yet
         parent.beat(0, "load")
         try:
             if equipment is None:
@@ -100,6 +107,12 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
             except GaveUp as gave_up:
                 raise bench.failure or gave_up from gave_up
             nursery.cancel_scope.cancel()
+
+
+def _warm_up() -> None:  # pragma: no cover - needs several GPUs
+    """Import what a worker needs and takes long, all but mlx."""
+    for name in ("grpc", "numpy", "transformers"):
+        importlib.import_module(name)
 
 
 async def _called_up(parent: Parent) -> _Self | None:
