@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mlxd_wire import monitor_pb2 as pb
 
-from console.client.folder import RunFolder
+from console.client.folder import FACTS_AT_ONCE, RunFolder, aside
 from console.client.picture import Picture
 from console.client.stream import RunStream, Where, control_of, monitor_of
 from console.client.wire import Unreachable
@@ -95,11 +95,11 @@ class FolderFeed:
                         listening.cancel()
                     listening = None
                     self._stream.trouble = ""
-                    self._look()
+                    await self._look(until=lambda: False)
                 elif listening is None:
-                    if not self.picture.has_rows:
-                        self._look()  # something to see while a monitor starts
                     listening = asyncio.create_task(self._stream.run(lambda picture, events: None))
+                    if not self.picture.has_rows:  # something to see while a monitor starts
+                        await self._look(until=lambda: self.picture.has_rows)
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             if listening is not None:
@@ -111,13 +111,21 @@ class FolderFeed:
         except Unreachable:
             return False
 
-    def _look(self) -> None:
+    async def _look(self, *, until: Callable[[], bool]) -> None:
+        """Take in the journal in small pieces, so that keys are answered meanwhile; not shown once `until` is true."""
         try:
-            self._journal.look()
+            while self._journal.take(FACTS_AT_ONCE):
+                self.picture.read_share = self._journal.share
+                await aside()
+                if until():
+                    return
+            self._journal.show()
         except OSError as failed:
             self._trouble = f"{self._folder}/events.jsonl cannot be read: {failed.strerror}"
         else:
             self._trouble = self._journal.complaint
+        finally:
+            self.picture.read_share = None
 
 
 def want_all() -> pb.Want:

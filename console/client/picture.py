@@ -52,6 +52,8 @@ class Picture:
         """The monitor's clock minus ours."""
         self.expects_monitor = False
         """The journal that is shown is of a run that lives: its monitor will be heard soon."""
+        self.read_share: float | None = None
+        """How much of a long journal was read so far, 0 to 1, while that is read; what is shown is of before."""
         self.told_seconds = 0.0
         """Unix time of the newest fact of a journal."""
         self._cards: dict[Place, Any] = {}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from console.client.folder import MOST_POINTS
+from console.client.folder import FACTS_AT_ONCE, MOST_POINTS, aside
 from console.client.picture import HeardCurve, Picture
 from runtime.events import Envelope, RunState, fold
 from runtime.events.fold import is_notable
@@ -107,14 +107,17 @@ class ReplayFeed:
             self.seek(self.begin_seconds)
 
     async def _read(self) -> None:
-        state, marks = RunState(), []
+        state, marks, size_bytes = RunState(), [], max(1, self._journal.stat().st_size)
         for count, (envelope, offset) in enumerate(_envelopes(self._journal, 0)):
             if count % _EVERY == 0:
                 self._places.append(_Place(max(envelope.wall_seconds, state.wall_seconds), offset, state))
-                await asyncio.sleep(0)
+            if count % FACTS_AT_ONCE == FACTS_AT_ONCE - 1:
+                self.picture.read_share = offset / size_bytes
+                await aside()
             state = fold(state, envelope)
             if is_notable(envelope):
                 marks.append(envelope.wall_seconds)
+        self.picture.read_share = None
         self.marks = tuple(sorted({*marks}))
         if self._places:
             self.begin_seconds, self.end_seconds = self._places[0].seconds, state.wall_seconds

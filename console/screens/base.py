@@ -147,6 +147,7 @@ class BaseScreen(Screen[None]):
                 is_over=over,
                 replaying=isinstance(moment.target.feed, ReplayFeed),
                 frozen=self.seat.is_frozen,
+                read_share=moment.picture.read_share,
             )
             self.query_one("#title", Bar).show(title_line(run, said, width, place=moment.target.name))
             self.query_one("#tabs", Bar).show(tab_line(TABS, self.SCOPE, self.fact(moment), width))
@@ -197,6 +198,7 @@ def _stamp_of(moment: Moment | None, is_frozen: bool) -> object:
         told,
         moment.liveness,
         age,
+        round(100 * (moment.picture.read_share or 0.0)),
         moment.target.feed.trouble,
         is_frozen,
         moment.target.may_act,

@@ -37,11 +37,23 @@ def title_line(run: RunCard, said: Line, width: int, *, place: str) -> Line:
 
 
 def liveness_line(
-    liveness: str, age_seconds: float | None, trouble: str, *, is_over: bool, frozen: bool, replaying: bool = False
+    liveness: str,
+    age_seconds: float | None,
+    trouble: str,
+    *,
+    is_over: bool,
+    frozen: bool,
+    replaying: bool = False,
+    read_share: float | None = None,
 ) -> Line:
-    """LIVE; STALE with its age; REPLAY; what a reader may believe. An age is told only where it is bad news."""
+    """LIVE; STALE with its age; REPLAY; what a reader may believe. An age is told only where it is bad news.
+
+    `read_share`: how much of a long journal was read so far, and is not shown yet.
+    """
     if frozen:
         return line(("FROZEN", "warn"), (" Space goes on", "dim"))
+    if read_share is not None:
+        return line(("○ ", "dim"), (f"reading the journal, {100 * read_share:.0f}%", "accent"))
     if replaying:
         return line(("◆ ", "accent"), ("REPLAY", "accent"))
     if liveness == "live":

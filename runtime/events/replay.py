@@ -45,6 +45,11 @@ class JournalReader:
                     yield envelope
 
     @property
+    def share(self) -> float:
+        """How much of the file was read so far, 0 to 1. Raises OSError where there is none."""
+        return min(1.0, self._offset_bytes / max(1, self.path.stat().st_size))
+
+    @property
     def complaint(self) -> str:
         """One sentence on what is wrong with the file; empty where nothing is."""
         parts = []

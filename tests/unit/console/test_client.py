@@ -40,12 +40,16 @@ def test_a_folder_alone_gives_the_same_picture_and_follows(tmp_path: Path) -> No
     assert (picture.view.run.step, picture.changes > changes) == (5, True)
 
 
-def test_a_replay_stops_at_any_moment_and_goes_on_from_there(tmp_path: Path) -> None:
-    journal(tmp_path, *begun(), *steps(1, 9))
+def test_a_long_journal_is_taken_in_by_pieces_and_shown_when_it_is_whole(tmp_path: Path) -> None:
+    facts = [*begun(), *steps(1, 9), Warned("disk", "slow")]
+    journal(tmp_path, *facts)
     folder = RunFolder(tmp_path, metrics=())
-    for step in (0, 3, 3, 9):
-        folder.look(until_seconds=1000.0 + len(begun()) + step)
-        assert (folder.picture.view.run.step, folder.picture.curves) == (step, {})
+    assert folder.take(len(facts) - 1)
+    assert (0.9 < folder.share < 1.0, folder.picture.has_rows, len(folder.picture.events)) == (True, False, 0)
+    assert (folder.take(5), folder.share) == (False, 1.0)
+    assert [type(envelope.event) for envelope in folder.show()][-1] is Warned
+    assert (folder.picture.view.run.step, folder.picture.curves) == (9, {})
+    assert (folder.take(5), folder.show()) == (False, [])
 
 
 def test_a_picture_of_a_monitor_goes_on_as_a_replay_without_a_doubled_event(tmp_path: Path) -> None:

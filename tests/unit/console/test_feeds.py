@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ from mlxd_wire import monitor_pb2 as pb
 
 from console.client.commands import Done, command
 from console.client.feeds import FolderFeed, StreamFeed, control_in, no_control
+from console.client.folder import FACTS_AT_ONCE
 from console.client.logs import MOST_AT_ONCE, FolderLogs, StreamedLogs
 from console.client.picture import Picture
 from console.client.replay import ReplayFeed
 from console.client.targets import Target, Targets, moment_of
 from console.client.wire import Unreachable
+from runtime.view.cards import RunCard
+from runtime.view.codec import encode
 from runtime.view.logfiles import MOST_BYTES
 from tests.unit.console.seats import BEGAN_SECONDS, console, in_console, settled, shown, target, written
 from tests.unit.view.told import begun, steps
@@ -99,6 +103,53 @@ def test_a_killed_run_is_known_by_its_lock_and_not_by_the_socket_that_it_left(tm
             assert ("step 4" in first, "connecti" in first) == (True, True)
 
     in_console(used)
+
+
+def test_who_shares_the_loop_has_many_turns_while_a_long_journal_is_read(tmp_path: Path) -> None:
+    folder = written(tmp_path / "long", [*begun(), *steps(1, 1000)])
+
+    async def shares_of(feed: FolderFeed | ReplayFeed) -> list[float]:
+        task, shares = asyncio.create_task(feed.run()), []
+        async with asyncio.timeout(60):
+            while not feed.picture.has_rows:
+                await asyncio.sleep(0)
+                shares.append(feed.picture.read_share or 0.0)
+        assert feed.picture.read_share is None
+        task.cancel()
+        await asyncio.wait([task])
+        return shares
+
+    for feed in (FolderFeed(folder, lambda: False), ReplayFeed(folder)):
+        shares = asyncio.run(shares_of(feed))
+        assert len({*shares}) > 1000 // FACTS_AT_ONCE
+        assert 0.9 < max(shares) <= 1.0
+
+
+async def turns_until(is_so: Callable[[], bool]) -> None:
+    turn = asyncio.Event()
+    while not is_so():
+        asyncio.get_running_loop().call_soon(turn.set)
+        await turn.wait()
+        turn.clear()
+
+
+def test_a_monitor_that_is_heard_ends_the_reading_of_a_long_journal(tmp_path: Path) -> None:
+    folder = written(tmp_path / "long", [*begun(), *steps(1, 1000)])
+    (folder / "control.sock").touch()
+    feed = FolderFeed(folder, lambda: True)
+
+    async def used() -> None:
+        task = asyncio.create_task(feed.run())
+        async with asyncio.timeout(60):
+            await turns_until(lambda: feed.picture.read_share is not None)
+            row = pb.Row(topic="run", card=encode(RunCard()))
+            feed.picture.take(pb.Frame(epoch=1, is_whole=True, rows=[row]), 1.0, 1.0)
+            await turns_until(lambda: feed.picture.read_share is None)
+        assert (feed.picture.is_journal, feed.picture.view.run.step) == (False, 0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(used())
 
 
 def test_a_replay_begins_at_the_beginning_and_goes_anywhere(tmp_path: Path) -> None:

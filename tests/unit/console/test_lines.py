@@ -138,6 +138,12 @@ def test_every_state_of_a_connection_has_its_word(liveness: str, options: dict[s
     assert wanted in text_of(told)
 
 
+def test_a_long_journal_says_how_much_of_it_was_read() -> None:
+    for liveness in ("replay", "stale", "connecting"):
+        told = liveness_line(liveness, 9.0, "", is_over=True, frozen=False, replaying=True, read_share=0.344)
+        assert text_of(told) == "○ reading the journal, 34%"
+
+
 def test_tabs_say_where_one_is_also_where_there_is_little_room() -> None:
     assert "[5 Logs]" in text_of(tab_line(TABS, "logs", line("fact"), 100))
     assert text_of(tab_line(TABS, "logs", line("a long fact!"), 48)).rstrip().endswith("fact!")
