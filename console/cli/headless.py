@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from console.cli.commands.plot import columns_of, terminal_lines
 from console.cli.progress import Mode, choose, summary_of
+from console.cli.reaching import SSH_VARIABLE
 from runtime.app.run import Ended, run_headless
 
 
 def train(path: Path, overrides: Sequence[str], *, resume: str | None, progress_mode: Mode) -> int:
     """Train, showing it, and return the exit code. Talk goes to stderr, the summary (or JSON) to stdout."""
     observer = choose(progress_mode, sys.stderr, sys.stdout)
-    ended = run_headless(path, overrides, resume=resume, observer=observer, say=_say)
+    ssh = os.environ.get(SSH_VARIABLE, "") or "ssh"
+    ended = run_headless(path, overrides, resume=resume, observer=observer, say=_say, ssh=ssh)
     if progress_mode != "json":
         print(summary_of(ended.state, folder=ended.folder))
         if sys.stdout.isatty() and ended.state.training.last is not None:

@@ -36,6 +36,7 @@ COMMANDS = {
     "evaluate": "held-out loss and scores of a run's checkpoint or of a model folder",
     "audit": "prove from a run's journal that every sample was trained on exactly once",
     "doctor": "look at this machine: Python, MLX, BLAS and its speed, memory; or at the way to another one",
+    "node": "have a worker of a run here: what the run itself starts on this machine, over ssh",
     "dial-stdio": "bridge stdin and stdout to a live run, for ssh: `ssh -T HOST mlx-distributed dial-stdio`",
 }
 """name -> one line; the command `a-b` lives in console/cli/commands/a_b.py."""

@@ -158,6 +158,7 @@ class Join(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     TRAINED_PARAMETERS_FIELD_NUMBER: _builtins.int
     STAGE_ADDRESS_FIELD_NUMBER: _builtins.int
+    IS_AWAY_FIELD_NUMBER: _builtins.int
     SLICES_FIELD_NUMBER: _builtins.int
     run: _builtins.str
     rank: _builtins.int
@@ -174,6 +175,7 @@ class Join(_message.Message):
     parameters: _builtins.int
     trained_parameters: _builtins.int
     stage_address: _builtins.str
+    is_away: _builtins.bool
     @_builtins.property
     def counters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     @_builtins.property
@@ -197,11 +199,12 @@ class Join(_message.Message):
         parameters: _builtins.int = ...,
         trained_parameters: _builtins.int = ...,
         stage_address: _builtins.str = ...,
+        is_away: _builtins.bool = ...,
         slices: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "parameters", b"parameters", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch", "slices", b"slices", "stage_address", b"stage_address", "trained_parameters", b"trained_parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counters", b"counters", "cursor", b"cursor", "data_fingerprint", b"data_fingerprint", "device", b"device", "holds", b"holds", "host", b"host", "incarnation", b"incarnation", "is_away", b"is_away", "parameters", b"parameters", "peer_address", b"peer_address", "pid", b"pid", "prepared", b"prepared", "rank", b"rank", "run", b"run", "samples_in_epoch", b"samples_in_epoch", "slices", b"slices", "stage_address", b"stage_address", "trained_parameters", b"trained_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

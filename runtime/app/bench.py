@@ -54,9 +54,12 @@ class Bench:
         rank: Rank,
         incarnation: Incarnation,
         run_folder: Path,
+        *,
+        is_away: bool = False,
     ) -> None:
         self.equipment, self.device, self.parent = equipment, device, parent
         self.rank, self.incarnation, self.run_folder = rank, incarnation, run_folder
+        self.is_away = is_away
         self.config_hash = hashlib.blake2b((run_folder / "config.toml").read_bytes(), digest_size=8).hexdigest()
         self.path = ActorPath(f"run/node/worker-{rank}")
         self.writer: Address[WriterOrder] = Address(f"{self.path}/writer", 1)

@@ -25,7 +25,7 @@ from runtime.app.run_folder import RunFolder, open_run_folder
 from runtime.app.showing import Observer, Showing
 from runtime.app.start_point import start_point
 from runtime.app.tree import run_tree
-from runtime.app.workforce import workers_of
+from runtime.app.workforce import workers_here, workers_of
 from runtime.cluster.detector import HangDetector
 from runtime.config.load import resolve
 from runtime.config.save import dumps
@@ -59,10 +59,12 @@ def run_headless(
     resume: str | None,
     observer: Observer,
     say: Callable[[str], None],
+    ssh: str = "ssh",
 ) -> Ended:
     """Train as the configuration in `path` says, until done, stopped, failed or given up.
 
-    `say` gets sentences for the person who started it. Raises ConfigError and UsageError before anything was started,
+    `say` gets sentences for the person who started it; `ssh` is the client that reaches the machines of cluster.hosts,
+    with options of its own. Raises ConfigError and UsageError before anything was started,
     RunFolderError when the folder cannot be had; what happens later is in `Ended`.
     """
     resolved = resolve(path, overrides)
@@ -91,15 +93,15 @@ def run_headless(
             command=command,
             point=begin,
         )
-        return trio.run(_run, config, workers, folder, briefing, observer, rejected)
+        return trio.run(_run, config, folder, briefing, observer, ssh, rejected)
 
 
 async def _run(
     config: Config,
-    workers: int,
     folder: RunFolder,
     briefing: Briefing,
     observer: Observer,
+    ssh: str,
     before: Sequence[facts.Event] = (),
 ) -> Ended:
     """`before` are facts that were found while the folder was made ready: the first ones of this process."""
@@ -110,7 +112,7 @@ async def _run(
     bus.add_sink(showing)
     detector = HangDetector(config.supervision.hang_factor, config.supervision.hang_floor_s)
     root = Root(bus, journal, briefing, detector)
-    tree = root.tree = run_tree(root, config, folder.path, workers, lambda: showing.state)
+    tree = root.tree = run_tree(root, config, folder.path, workers_here(config), lambda: showing.state, ssh=ssh)
     started = trio.current_time()
     for fact in (*policies(tree, ActorPath("run")), *before):
         bus.publish(fact, ActorPath("run"))

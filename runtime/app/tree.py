@@ -1,7 +1,7 @@
 """The supervision tree of a run, one literal. Everything that may block or crash is a process of its own.
 
 run     one_for_one    journal, watch, spares, control, coordinator (process), node, tracker (process, where asked for)
-node    one_for_one    worker-0, worker-1, ... (processes, each with its own backoff)
+node    one_for_one    worker-0, worker-1, ... (processes, each with its own backoff; of other machines, links to them)
 worker  rest_for_one   writer, peer, feeder, trainer            (inside each worker: `worker_tree`)
 """
 
@@ -33,11 +33,19 @@ START_SECONDS = 120.0
 
 
 def run_tree(
-    root: Root, config: Config, run_folder: Path, workers: int, state: Callable[[], RunState] = RunState
+    root: Root,
+    config: Config,
+    run_folder: Path,
+    workers: int,
+    state: Callable[[], RunState] = RunState,
+    *,
+    ssh: str = "ssh",
 ) -> Supervisor:
-    """The tree of a run with `workers` local workers. It ends when the workers' work is done.
+    """The tree of a run with `workers` local workers, and one on each of cluster.hosts, whose ranks follow theirs. It
+    ends when the workers' work is done.
 
-    `state` is what the facts add up to, for whoever asks on the control socket.
+    `state` is what the facts add up to, for whoever asks on the control socket; `ssh` is the client that reaches other
+    machines, with options of its own.
     """
     policy = config.supervision
     backoff = Backoff(policy.backoff_s, policy.backoff_factor, policy.backoff_cap_s, policy.jitter)
@@ -51,8 +59,10 @@ def run_tree(
     attendance = Attendance()
     root.bus.add_sink(attendance)
     shelf = _spares(config, run_folder, workers, attendance)
-    children = tuple(_worker(root, config, run_folder, rank, workers, shelf) for rank in range(workers))
-    node = Supervisor(limits(children, start="together"))
+    children = [_worker(root, config, run_folder, rank, workers, shelf) for rank in range(workers)]
+    for rank, host in enumerate(config.cluster.hosts, workers):
+        children.append(_far_worker(root, config, run_folder, rank, host, ssh))
+    node = Supervisor(limits(tuple(children), start="together"))
     root.node = node
     crew = Crew(
         root,
@@ -140,7 +150,23 @@ def _worker(
         return spare
 
     begin = 1 if is_added else 2  # at the start of a run there are no spares
-    actor = ProcessActor(spec, root.worker_hooks(rank), replacement=replacement, replaced_from=begin)
+    return _child(root, rank, ProcessActor(spec, root.worker_hooks(rank), replacement=replacement, replaced_from=begin))
+
+
+def _far_worker(root: Root, config: Config, run_folder: Path, rank: int, host: str, ssh: str) -> ChildSpec:
+    """A worker on another machine, as a process of this one: see `runtime.app.link`."""
+    words = ("--rank", str(rank), "--run-folder", str(run_folder), "--host", host)
+    far = ("--remote-command", config.cluster.remote_command, "--ssh", ssh)
+    spec = ProcessSpec(
+        launch.command("runtime.app.link", *words, *far),
+        run_folder / "logs" / f"worker-{rank}.log",
+        term_after_seconds=config.supervision.shutdown_s,
+        fatal_codes=frozenset({UNRECOVERABLE, CANNOT_START}),
+    )
+    return _child(root, rank, ProcessActor(spec, root.worker_hooks(rank)))
+
+
+def _child(root: Root, rank: int, actor: ProcessActor) -> ChildSpec:
     return ChildSpec(
         f"worker-{rank}",
         actor,

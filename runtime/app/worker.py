@@ -41,13 +41,15 @@ class _Self:
 
     rank: Rank
     incarnation: Incarnation
+    is_away: bool = False
+    """On another machine than the run's folder; that of `--run-folder` is a copy without a past."""
 
 
-async def _work(pipes: Pipes, rank: int, run_folder: Path, workers_here: int) -> None:
+async def _work(pipes: Pipes, rank: int, run_folder: Path, workers_here: int, is_away: bool) -> None:
     info = {"host": socket.gethostname(), "rank": str(rank)}
     async with attached(pipes, info) as parent:
         try:
-            await _on_device(_Self(Rank(rank), pipes.incarnation), parent, run_folder, workers_here)
+            await _on_device(_Self(Rank(rank), pipes.incarnation, is_away), parent, run_folder, workers_here)
         except trio.Cancelled:
             raise
         except BaseExceptionGroup as group:
@@ -99,7 +101,7 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
             sys.exit(CANNOT_START)
         log.info("rank %d, incarnation %d: %s", who.rank, who.incarnation, equipment.summary)
         async with trio.open_nursery() as nursery:
-            bench = Bench(equipment, device, parent, who.rank, who.incarnation, run_folder)
+            bench = Bench(equipment, device, parent, who.rank, who.incarnation, run_folder, is_away=who.is_away)
             nursery.start_soon(bench.obey)
             nursery.start_soon(bench.beat)
             try:
@@ -138,9 +140,10 @@ def main() -> None:
     parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--run-folder", type=Path, required=True)
     parser.add_argument("--workers-here", type=int, default=1, help="workers that share this host's cores")
+    parser.add_argument("--away", action="store_true", help="the run's folder is on another machine")
     Pipes.add_arguments(parser)
     args = parser.parse_args()
-    trio.run(partial(_work, Pipes.of(args), args.rank, args.run_folder, args.workers_here))
+    trio.run(partial(_work, Pipes.of(args), args.rank, args.run_folder, args.workers_here, args.away))
 
 
 if __name__ == "__main__":

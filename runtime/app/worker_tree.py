@@ -176,4 +176,5 @@ def _identity(bench: Bench, contact: Contact) -> Identity:
         parameters=equipment.replica.elements,
         trained_parameters=equipment.replica.trained_elements,
         stage_address="" if bench.port is None else bench.port.address,
+        is_away=bench.is_away,
     )

@@ -1,4 +1,4 @@
-"""How many workers a run starts on this machine."""
+"""How many workers a run starts, on this machine and on others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ CPU_WORKERS = 2
 
 
 def workers_of(config: Config) -> int:
+    """All of them: those of this machine, and one on each of cluster.hosts."""
+    return workers_here(config) + len(config.cluster.hosts)
+
+
+def workers_here(config: Config) -> int:
     """parallel.workers; where it is 0, one per device, rounded down to whole pipelines and at least one of these."""
     if config.parallel.workers:
         return config.parallel.workers

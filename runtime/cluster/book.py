@@ -170,7 +170,7 @@ class Book:
         evaluating = isinstance(work, EvaluateWork)  # such a state is saved afterwards, with what was found
         goes_on = isinstance(work, StepWork) or self.phase is Phase.HELD
         worth_keeping = is_calm(at.counters) or not goes_on  # the end of a run is saved as it is
-        if self.saves.may_begin and roster.is_whole and not evaluating and worth_keeping:
+        if self.saves.may_begin and roster.is_whole and roster.writers and not evaluating and worth_keeping:
             save = self.saves.begin(at, roster.generation, roster.writers, now)
             self.publish(facts.CheckpointStarted(at.step))
         metrics = self.metrics if self.evaluated_at == at.step else {}

@@ -25,9 +25,12 @@ def stop(book: Book, by: str) -> Next | None:
 
 
 def close(book: Book, now: float) -> Next | None:
-    """Nothing is left to do but to make sure that the committed state is on disk."""
+    """Nothing is left to do but to make sure that the committed state is on disk; for that, somebody who reaches it."""
     book.phase = Phase.CLOSING
-    book.timers.cancel("wait")
+    if book.roster.writers:
+        book.timers.cancel("wait")
+    else:
+        book.timers.keep("wait", now + book.plan.wait_seconds)
     if book.saves.holds(book.at.step):
         stopped = book.at.step < book.last
         return End("stopped" if stopped else "done", book.stop_asked if stopped else "")

@@ -22,6 +22,8 @@ def entered(book: Book, session: int, join: Join, now: float) -> Next | None:
         return GoOn()
     if book.phase is Phase.HELD:
         return Boundary()
+    if book.phase is Phase.CLOSING and not book.roster.writers:
+        return Closing()
     if book.phase is Phase.GATHERING:
         if len(book.roster.entries) >= book.plan.workers:
             return Gathered()
@@ -65,8 +67,9 @@ def gathered(book: Book) -> Next | None:
     entries = book.roster.with_role(*Role)
     if not entries:
         return None
-    book.timers.cancel("wait")
     agreement = agree(entries, book.at, book.saves.newest, book.roster.have_all)
+    if agreement.ready or _who_can_restore(book):
+        book.timers.cancel("wait")
     _back_to(book, agreement.position, "no living worker holds the newer state")
     if not book.successor:
         book.at.counters.pop(ROLLED_BACK, None)  # of an earlier run, whose generations are over
@@ -115,11 +118,20 @@ def _back_to(book: Book, position: Position, reason: str) -> None:
         book.publish(facts.RolledBack(before, position.step, reason, position.cursor))
 
 
+def _who_can_restore(book: Book) -> tuple[Entry, ...]:
+    """Everybody, where the newest state is the initial model; else those who reach the disk that it is on."""
+    entries = book.roster.with_role(*Role)
+    return tuple(entry for entry in entries if not (book.saves.newest.path and entry.join.is_away))
+
+
 def restore_everybody(book: Book) -> None:
     """Order whoever is there to load the state of the book's position from the newest checkpoint; where the optimizer
-    is sharded, each its slices of it."""
-    book.phase, at, slices = Phase.RESTORING, book.at, book.plan.slices
-    entries = book.roster.with_role(*Role)
+    is sharded, each its slices of it. Who cannot is healed by those who could; where nobody can, one is waited for."""
+    entries, at, slices = _who_can_restore(book), book.at, book.plan.slices
+    book.phase = Phase.RESTORING if entries else Phase.GATHERING
+    for entry in book.roster.with_role(*Role):
+        if entry not in entries:
+            book.roster.distrust(entry)
     ranks = [entry.rank for entry in entries]
     keepers = deal_slices(ranks, ((),) * slices, book.plan.replicas) if slices and ranks else ()
     for entry in entries:
@@ -152,6 +164,8 @@ def holding(book: Book, entry: Entry, message: Holding) -> Next | None:
             return GoOn()
         if book.phase is Phase.HELD:
             return Boundary()
+        if book.phase is Phase.CLOSING and book.saves.attempt is None:  # nobody could write before
+            return Closing()
     elif entry.role is Role.ACTIVE and message.sources and book.roster.slices:  # a newcomer that was given its slices
         book.publish(entry.healed(message))
     return None

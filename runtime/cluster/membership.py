@@ -151,11 +151,11 @@ class Membership:
 
     @property
     def writers(self) -> tuple[Rank, ...]:
-        """Active ranks that write to one folder: those on the host of the first. A checkpoint is whole on one disk.
+        """Active ranks that reach the run's folder. A checkpoint is whole on one disk.
 
         Of a sharded state only those that hold a part of it: a newcomer may have a long way to go."""
         active = [entry for entry in self.with_role(Role.ACTIVE) if entry.slices or not self.slices]
-        return tuple(entry.rank for entry in active if entry.join.host == active[0].join.host)
+        return tuple(entry.rank for entry in active if not entry.join.is_away)
 
     @property
     def paces(self) -> dict[Rank, Pace]:

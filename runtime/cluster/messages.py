@@ -55,6 +55,8 @@ class Join:
     slices: tuple[int, ...] = ()
     """Slices of the optimizer's state that it holds, as of step `holds`, when that is sharded (see `slices`)."""
     stage_address: str = ""
+    is_away: bool = False
+    """On another machine than the run's folder: it can neither read nor write checkpoints."""
 
 
 @dataclass(frozen=True)

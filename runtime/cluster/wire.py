@@ -121,6 +121,7 @@ def _join(wire: pb.Join) -> Join:
         trained_parameters=wire.trained_parameters,
         slices=tuple(wire.slices),
         stage_address=wire.stage_address,
+        is_away=wire.is_away,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from runtime.config import data_checks, parallel_checks
+from runtime.config import cluster_checks, data_checks, parallel_checks
 from runtime.config.parallel_checks import OF_ANSWERS
 from runtime.config.places import Finding, Path
 from runtime.config.rule import Findings, Rule, at, rule
@@ -165,8 +165,10 @@ def quantised_base_needs_an_adapter(config: Config) -> Findings:
 def enough_workers_to_begin(config: Config) -> Findings:
     """A run that starts below min_workers waits for ever."""
     least, workers = config.supervision.min_workers, config.parallel.workers
+    workers += len(config.cluster.hosts) if workers else 0
     if 0 < workers < least:
-        fact = f"supervision.min_workers ({least}) is more than parallel.workers ({workers})"
+        others = " and one on each of cluster.hosts" if config.cluster.hosts else ""
+        fact = f"supervision.min_workers ({least}) is more than parallel.workers{others} ({workers})"
         yield Finding(at("supervision.min_workers"), fact, f"set supervision.min_workers to {workers} or less")
 
 
@@ -269,7 +271,7 @@ RULES: tuple[Rule, ...] = (
     rule(further_model_keys_are_no_misspellings),
     rule(quantised_base_needs_an_adapter, "model.quantize_bits", "model.adapter.type"),
     *parallel_checks.RULES,
-    rule(enough_workers_to_begin, "supervision.min_workers", "parallel.workers"),
+    rule(enough_workers_to_begin, "supervision.min_workers", "parallel.workers", "cluster.hosts"),
     rule(one_kind_of_delayed_update, "sync.staleness", "sync.every"),
     rule(codecs_need_our_own_lane, "sync.backend", "sync.compression", "sync.wire_dtype"),
     rule(
@@ -285,4 +287,5 @@ RULES: tuple[Rule, ...] = (
     rule(best_is_measured, "checkpoint.metric", "eval.generate.metrics"),
     rule(generation_measures_something, "eval.generate.metrics", "eval.generate.every"),
     rule(no_secret_is_written_down, "cluster.env"),
+    *cluster_checks.RULES,
 )

@@ -37,6 +37,13 @@ def _variable(text: str) -> str:
     return text
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without a port, is a machine's own name for itself."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host
+    name = name if name.count(":") > 1 else name.partition(":")[0]
+    return name in {"localhost", "::1"} or name.startswith("127.")
+
+
 class ClusterSettings(Table):
     """The machines that take part; this one always does."""
 

@@ -39,8 +39,6 @@ UNBUILT: Mapping[str, Unbuilt] = {
     "sync.compression": _only("compressing gradients", "none"),
     "sync.every": _only("synchronising every few steps", 1),
     "sync.staleness": _only("updating asynchronously", 0),
-    "cluster.hosts": _only("training on several machines", ()),
-    "cluster.remote_command": _only("training on several machines", "mlx-distributed"),
     "cluster.interface": _only("choosing a network interface", "auto"),
     "cluster.auth": _only("authentication by certificates", "token"),
 }

@@ -23,3 +23,4 @@ class Identity:
     parameters: int = 0
     trained_parameters: int = 0
     stage_address: str = ""
+    is_away: bool = False

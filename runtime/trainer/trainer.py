@@ -108,6 +108,7 @@ class Trainer:
             trained_parameters=who.trained_parameters,
             slices=engine.slices,
             stage_address=who.stage_address,
+            is_away=who.is_away,
         )
 
     def report(self, done: CheckpointDone | ShardWritten) -> None:

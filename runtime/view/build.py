@@ -204,7 +204,10 @@ def _devices(state: RunState, gauges: Gauges) -> dict[str, DeviceCard]:
     cards = {}
     for rank in sorted({*state.workers, *state.devices}):
         row, said = state.workers.get(rank), state.devices.get(rank)
-        use = gauges.processes.get(row.pid) if row and row.pid else None
+        elsewhere = bool(row and row.host and gauges.host and row.host != gauges.host)
+        use = (
+            gauges.processes.get(row.pid) if row and row.pid and not elsewhere else None
+        )  # a process id of this machine
         cards[str(rank)] = DeviceCard(
             rank=rank,
             kind=row.device if row else "",

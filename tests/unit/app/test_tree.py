@@ -102,3 +102,21 @@ def test_a_tracker_starts_last_and_its_end_is_nobodys(root: Root, tree: Supervis
     spec = process_of(child).spec
     assert spec.argv[:7] == launch.command("runtime.app.tracker", "--run-folder", str(tmp_path / "run"))
     assert spec.term_after_seconds > float(spec.argv[-1])  # it gives up by itself before it is made to
+
+
+def test_each_of_the_other_machines_has_a_worker_behind_a_link(root: Root, tmp_path: Path) -> None:
+    far = {"hosts": ["kim@localhost:2222", "localhost"], "remote_command": "/opt/mlx-distributed"}
+    config = load_config(write_tiny_config(tmp_path / "config", extra={"cluster": far}))
+    node = children(run_tree(root, config, tmp_path / "run", 1, ssh="ssh -F lab"))["node"].start
+    assert isinstance(node, Supervisor)
+    assert list(children(node)) == ["worker-0", "worker-1", "worker-2"]
+    for rank, host in ((1, "kim@localhost:2222"), (2, "localhost")):
+        child = children(node)[f"worker-{rank}"]
+        process = process_of(child)
+        words = process.spec.argv
+        assert words[words.index("runtime.app.link") :][1:] == (
+            "--rank", str(rank), "--run-folder", str(tmp_path / "run"), "--host", host,
+            "--remote-command", "/opt/mlx-distributed", "--ssh", "ssh -F lab",
+        )  # fmt: skip
+        assert process._replacement is None, "a spare is of this machine"
+        assert (child.restart, child.fatal) == (Restart.TRANSIENT, (FatalExit,))

@@ -160,10 +160,10 @@ def test_all_members_of_one_host_write_and_the_first_one_seals() -> None:
     assert world.core.saves.newest.path == "step-1"
 
 
-def test_members_of_other_hosts_do_not_write_to_their_own_disks() -> None:
+def test_members_on_other_machines_do_not_write_to_their_own_disks() -> None:
     world = World(SAVES)
-    for rank, host in enumerate(("here", "there", "here")):
-        world.join(rank, host=host)
+    for rank, is_away in enumerate((False, True, False)):
+        world.join(rank, is_away=is_away)
     world.restore()
     world.vote()
     save = world.ordered(0).save

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.config import checks, data_checks, parallel_checks
+from runtime.config import checks, cluster_checks, data_checks, parallel_checks
 from runtime.config.checks import RULES
 from runtime.config.fields import all_keys, all_tables
 from runtime.config.places import Finding, dotted
@@ -46,7 +46,7 @@ def test_every_rule_says_which_keys_it_reads() -> None:
 def test_every_rule_of_the_module_is_in_the_list() -> None:
     written = {
         name
-        for module in (checks, data_checks, parallel_checks)
+        for module in (checks, cluster_checks, data_checks, parallel_checks)
         for name, thing in vars(module).items()
         if callable(thing) and getattr(thing, "__module__", "") == module.__name__
     }

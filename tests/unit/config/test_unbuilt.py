@@ -14,8 +14,6 @@ from runtime.config.validate import validate
 
 SAMPLES: dict[str, Any] = {
     "parallel.split": [2, 2],
-    "cluster.hosts": ["studio.local"],
-    "cluster.remote_command": "/opt/mlx-distributed",
     "cluster.interface": "en0",
 }
 

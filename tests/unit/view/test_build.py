@@ -104,6 +104,11 @@ def test_devices_have_what_the_worker_said_and_what_its_process_uses() -> None:
     assert (devices["1"].process_bytes, devices["1"].process_cpu, devices["1"].source) == (6000, None, "proc")
 
 
+def test_a_process_of_another_machine_is_not_measured_by_its_number_here() -> None:
+    gauges = Gauges(processes={100: ProcessUse(5000, 0.9)}, host="another machine", source="proc")
+    assert view_of(after(begun()), 2000.0, gauges).devices["0"].process_bytes is None
+
+
 def test_checkpoints_have_a_state_each() -> None:
     told: list[Event] = [
         WROTE,
