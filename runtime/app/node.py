@@ -45,9 +45,16 @@ _READ_BYTES = 65536
 class Node:
     """Belongs to the agent's trio thread. `serve` is its life."""
 
-    def __init__(self, orders: trio.abc.ReceiveStream, out: Outbox, address: str) -> None:
-        """`address` is where the run's other machines reach this one."""
-        self._orders, self._out, self._address = orders, out, address
+    def __init__(
+        self,
+        orders: trio.abc.ReceiveStream,
+        out: Outbox,
+        address: str,
+        *,
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> None:
+        """`address` is where the run's other machines reach this one; a run that is silent for so long is gone."""
+        self._orders, self._out, self._address, self._silent_seconds = orders, out, address, silent_seconds
         self._decoder = FrameDecoder()
         self._heard: list[Order] = []
         """Orders that arrived and were not taken yet."""
@@ -132,7 +139,7 @@ class Node:
         """The next order; None when the run has gone, or has been silent for too long."""
         while not self._heard:
             chunk: bytes | bytearray = b""
-            with trio.move_on_after(SILENT_SECONDS), suppress(trio.BrokenResourceError):
+            with trio.move_on_after(self._silent_seconds), suppress(trio.BrokenResourceError):
                 chunk = await self._orders.receive_some(_READ_BYTES)
             if not chunk:
                 return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from runtime.events import (
     CheckpointWritten,
     RolledBack,
     RunFinished,
+    RunPaused,
+    StateHealed,
     StepCommitted,
     StopRequested,
     WorkerHung,
@@ -27,8 +30,10 @@ from runtime.events import (
 )
 from runtime.ids import Rank
 from tests.support import processes
-from tests.support.run_process import RunProcess
+from tests.support.run_process import COMMAND, MARK, RunProcess
+from tests.support.sshd import Server, needs_sshd, sshd
 from tests.support.tiny import write_tiny_config
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 GUARD_SECONDS = 300.0
@@ -137,3 +142,51 @@ def test_a_second_interrupt_ends_the_run_at_once(tmp_path: Path) -> None:
         run.wait_for(StopRequested, within_seconds=GUARD_SECONDS)
         run.signal_root(signal.SIGINT)
         assert run.finish(within_seconds=GUARD_SECONDS) == 130, run.tail()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Another machine: what is between it and this one is ssh and gRPC, though it is the same one. It lets the mark
+    through by which the processes of a run are known."""
+    with sshd(tmp_path / "sshd", AcceptEnv=MARK) as server:
+        yield server
+
+
+def with_one_elsewhere(folder: Path, server: Server) -> RunProcess:
+    """The same run, with its second worker on the other machine."""
+    far = {"hosts": [f"127.0.0.1:{server.port}"], "remote_command": COMMAND}
+    config = write_tiny_config(folder, steps=STEPS, extra={**SETTINGS, "cluster": far})
+    return RunProcess(config, folder, arguments=["--workers", "1"])
+
+
+def process_with(run: RunProcess, words: str) -> int:
+    """The process of the run whose command line has these words."""
+    found = until(
+        lambda: [each for each in run.alive() if words in each.command],
+        within_seconds=GUARD_SECONDS,
+        what=lambda: f"no process with {words}",
+    )
+    return found[0].pid
+
+
+@pytest.mark.long
+@needs_sshd
+def test_a_worker_elsewhere_comes_back_after_its_link_broke_and_the_root_takes_it_along(
+    undisturbed: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLXD_SSH", " ".join(server.client(SendEnv=MARK)))
+    with with_one_elsewhere(tmp_path, server) as run:
+        run.wait_for(CheckpointWritten, within_seconds=GUARD_SECONDS)
+        agent = process_with(run, "mlx-distributed node")
+        subprocess.run([COMMAND, "pause", str(run.run_folder)], check=True, timeout=GUARD_SECONDS)
+        run.wait_for(RunPaused, within_seconds=GUARD_SECONDS)  # else it could be over before the worker is back
+        os.kill(process_with(run, "BatchMode=yes"), signal.SIGKILL)
+        run.wait_for(WorkerLost, lambda lost: lost.rank == 1, within_seconds=GUARD_SECONDS)
+        run.wait_for(StateHealed, lambda healed: healed.rank == 1, within_seconds=GUARD_SECONDS)
+        assert process_with(run, "mlx-distributed node") != agent
+        run.signal_root(signal.SIGKILL)
+        processes.wait_until_gone(run.mark, within_seconds=GUARD_SECONDS)  # over there, too
+    with with_one_elsewhere(tmp_path, server) as again:
+        assert again.finish(within_seconds=GUARD_SECONDS) == 0, again.tail()
+        assert [joined.state_step for joined in again.events(WorkerJoined)][-2:] == [-1, -1]
+        assert last_hash(again) == undisturbed

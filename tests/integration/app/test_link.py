@@ -1,6 +1,6 @@
 """One worker on another machine as a process here: what it passes on, and what becomes of every way to fail.
 
-A shell plays ssh and the agent over there.
+A shell plays ssh and the agent over there; at the end, a real sshd.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 import trio
 
+from runtime import launch
 from runtime.actors import Beat, Fact, Frame, FrameDecoder, Hello, Order, Report, encode
+from runtime.actors.spawn import spawn
 from runtime.app.exits import CANNOT_START, FAILED
 from runtime.app.link import Link
 from runtime.app.words import BEGIN, COORDINATOR, NODE
+from runtime.cluster.ssh import node_command
+from tests.support.sshd import COMMAND, needs_sshd, new_key, sshd
 from tests.support.wires import Wires, wires
 
 GUARD_SECONDS = 60.0
@@ -123,3 +127,46 @@ async def test_a_run_that_ends_does_not_wait_for_a_machine_that_is_away() -> Non
         there.parent.stopping.set()
         there.parent.orders.seal()
         assert await ended(calls) == 0
+
+
+async def test_a_link_is_a_child_process_like_any_other(tmp_path: Path) -> None:
+    """The one in which root's supervisor sees the worker over there."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f'cat "{said_by(tmp_path, *SAID)}"; echo "$#: $*" > "{tmp_path}/words"; exit 7\n')
+    (tmp_path / "config.toml").write_text("[run]\nseed = 3\n")
+    words = ("--rank", "1", "--run-folder", str(tmp_path), "--host", "kim@lab:2222", "--remote-command", "mlxd")
+    argv = launch.command("runtime.app.link", *words, "--ssh", f"sh {ssh}")
+    with trio.fail_after(GUARD_SECONDS):
+        child = await spawn(argv, {}, None, 1)
+        told = b""
+        while chunk := await child.frames.receive_some():
+            told += chunk
+        assert await child.process.wait() == 7
+        await child.close()
+    heard = [*FrameDecoder().feed(told)]
+    assert isinstance(heard[0], Hello)
+    assert (heard[0].pid, heard[0].info) == (child.pid, {"host": "kim@lab:2222", "rank": "1"})
+    assert [frame for frame in heard if frame in SAID] == SAID[2:]
+    assert (tmp_path / "words").read_text().endswith("-p 2222 -- kim@lab mlxd node\n")
+
+
+@needs_sshd
+async def test_what_a_real_sshd_refuses_is_said_in_its_own_words(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with sshd(tmp_path / "sshd") as server:
+        host = f"127.0.0.1:{server.port}"
+        stranger = server.client("stranger", IdentityFile=str(new_key(tmp_path / "stranger")))
+        ways = [
+            (server.client("unknown", known=False), COMMAND, "Host key verification failed"),
+            (stranger, COMMAND, "Permission denied (publickey"),
+            (server.client("missing"), "/nonexistent/mlx-distributed", "cluster.remote_command says how it is called"),
+            (server.client("elsewhere", ProxyCommand="false"), COMMAND, "ssh could not come in"),
+        ]
+        for ssh, remote, words in ways:
+            with wires() as there:
+                calls = Link(there.parent, host, node_command(ssh, host, remote), Order(BEGIN), may_wait=False)
+                assert await ended(calls) == CANNOT_START
+            printed = capfd.readouterr().err
+            assert words in printed
+            assert f"error: no node agent answers on {host}" in printed

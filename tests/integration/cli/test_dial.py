@@ -1,8 +1,9 @@
-"""dial-stdio as ssh would start it: a shell in ssh's place, a live run behind it."""
+"""What ssh starts: dial-stdio with a shell in ssh's place and a live run behind it; and a node agent, by hand."""
 
 from __future__ import annotations
 
 import asyncio
+import pty
 import shlex
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ import pytest
 import trio
 from mlxd_wire import control_pb2 as control
 
+from console.cli.main import main
 from console.client.commands import PROGRAM
 from console.client.line import Line, NoWay
 from console.client.ssh_target import Ssh, SshTarget
@@ -41,6 +43,14 @@ async def proposal(line: Line) -> control.Ticket:
     async with connected(await line.where()) as connection:
         action = control.Action(kind="acknowledge", subject="worker 1", by="kim")
         return await connection.ask("/mlxd.Control/Propose", action, control.Ticket, within_seconds=GUARD_SECONDS)
+
+
+def test_an_agent_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = pty.openpty()
+    with open(theirs) as terminal, open(ours):
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert main(["node"]) == 2
+    assert "name this machine in cluster.hosts" in capsys.readouterr().err
 
 
 async def test_a_bridge_carries_what_is_asked_and_says_by_which_way_it_came(run_folder: Path) -> None:
