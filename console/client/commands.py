@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 SECONDS = 600.0
@@ -31,22 +33,35 @@ class Done(NamedTuple):
 async def command(*words: str, within_seconds: float = SECONDS) -> Done:
     """Run `mlx-distributed WORDS` to its end; a command that takes too long is killed, and so is one whose caller is
     cancelled."""
-    child = _started(words)
+    return await executed((*PROGRAM, *words), within_seconds=within_seconds)
+
+
+async def executed(argv: Sequence[str], *, within_seconds: float = SECONDS) -> Done:
+    """Run a program to its end, as `command` does."""
+    try:
+        child = _started(argv)
+    except OSError as failed:
+        return Done(1, "", f"{argv[0]} cannot be started: {failed.strerror}")
     try:  # a thread waits, because the loop may end before a transport of its own would notice the child's end
         out, error = await asyncio.to_thread(child.communicate, timeout=within_seconds)
     except subprocess.TimeoutExpired:
         child.kill()
         await asyncio.to_thread(child.communicate)
-        return Done(1, "", f"`mlx-distributed {' '.join(words)}` has not ended within {within_seconds:g} s")
+        return Done(1, "", f"{_named(argv)} has not ended within {within_seconds:g} s")
     finally:
         if child.poll() is None:
             child.kill()  # its caller is gone; the thread, which ends with it, collects it
     return Done(child.returncode or 0, out.decode(errors="replace"), error.decode(errors="replace"))
 
 
-def _started(words: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def _named(argv: Sequence[str]) -> str:
+    own = len(PROGRAM)
+    return f"`{shlex.join(['mlx-distributed', *argv[own:]] if tuple(argv[:own]) == PROGRAM else argv)}`"
+
+
+def _started(argv: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*PROGRAM, *words],
+        argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from console.client.feeds import StreamFeed
+from console.client.home import HomeOverThere
 from console.client.line import Line
 from console.client.preflight import Check, preflight
 from console.client.ssh_target import Ssh, SshTarget
@@ -66,7 +67,16 @@ def remote_target(text: str, ssh: Ssh) -> Target:
 
     operate = " --operate" if ssh.operate else ""
     come_back = f"mlx-distributed console --attach {line.target}{operate}"
-    return Target(str(line.target), LineFeed(line), None, ssh.operate, control, where=line.where, come_back=come_back)
+    return Target(
+        str(line.target),
+        LineFeed(line),
+        None,
+        ssh.operate,
+        control,
+        where=line.where,
+        home=HomeOverThere(line),
+        come_back=come_back,
+    )
 
 
 def line_of(target: Target) -> Line | None:

@@ -7,6 +7,7 @@ Nothing here changes how host keys are checked.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SCHEME = "ssh://"
@@ -82,6 +83,12 @@ class Ssh:
             words += ["--", shlex.quote(target.run)]
         options = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *_ALIVE)
         return [*self.program, *options, *_port(target), "--", target.destination, " ".join(words)]
+
+    def over_there(self, target: SshTarget, words: Sequence[str]) -> list[str]:
+        """The command that runs `mlx-distributed WORDS` on the machine. It asks nothing, on no terminal."""
+        told = " ".join([self.remote_command, *map(shlex.quote, words)])
+        options = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", *_ALIVE)
+        return [*self.program, *options, *_port(target), "--", target.destination, told]
 
     def knock(self, target: SshTarget) -> list[str]:
         """The command that only finds out whether ssh would ask something."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from console.client.feeds import Control, Feed, no_control
+from console.client.home import Home, HomeHere
 from console.client.picture import Liveness, Picture
 from console.client.stream import Where
 from runtime.view.cards import RunView
@@ -28,9 +29,15 @@ class Target:
     control: Control = no_control
     where: Where | None = None
     """Where its monitor listens, for the logs of a run elsewhere."""
+    home: Home | None = None
+    """Where its folder lies, for commands about its files; None where there is no way to it."""
     come_back: str = ""
     """The command that opens this console again."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.home is None and self.folder is not None:
+            self.home = HomeHere(self.folder)
 
     @property
     def picture(self) -> Picture:

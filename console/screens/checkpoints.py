@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from textual import on
 
-from console.client.commands import Done, command
+from console.client.commands import Done
+from console.client.home import Home
 from console.client.targets import Moment, Target
 from console.dialogs.ask import AskDialog
 from console.messages.intents import Copy, Say
@@ -104,8 +105,16 @@ class CheckpointsScreen(BaseScreen):
             act(card, *more)
 
     def _copy(self, card: CheckpointCard, made: Callable[..., str], what: str) -> None:
-        if self.moment is not None:
-            self.post_message(Copy(made(card, self.moment.view, self.moment.target.name), what))
+        self.post_message(Copy(self._typed(card, made), what))
+
+    def _typed(self, card: CheckpointCard, made: Callable[..., str]) -> str:
+        """What a person types here to have a command run where the run's folder lies."""
+        moment = self.moment
+        home = moment.target.home if moment is not None else None
+        if moment is None or home is None:
+            return ""
+        folder = moment.target.name if moment.target.folder is not None else home.folder or "RUN"
+        return home.by_hand(made(card, moment.view, folder, is_far=home.is_far))
 
     def _ask_export(self, card: CheckpointCard) -> None:
         name = f"{self.moment.view.run.name or 'model'}-{card.step}" if self.moment else "model"
@@ -134,20 +143,21 @@ class CheckpointsScreen(BaseScreen):
 
     def _run(self, busy: str, words: Sequence[str], then: Callable[[Done], None]) -> None:
         moment = self.seat.moment()
-        if moment is None or moment.target.folder is None:
+        home = moment.target.home if moment is not None else None
+        if home is None:
             if busy:
-                self.post_message(Say("the checkpoints are on another machine; do it there", is_bad=True))
+                self.post_message(Say("there is no way to the folder of this run from here", is_bad=True))
             return
         if self._busy and busy:
             self.post_message(Say(f"{self._busy} is still under way"))
             return
-        which, *rest = words
-        self.run_worker(self._work(busy, ["checkpoints", which, str(moment.target.folder), *rest], then))
+        self.run_worker(self._work(busy, home, words, then))
 
-    async def _work(self, busy: str, words: Sequence[str], then: Callable[[Done], None]) -> None:
+    async def _work(self, busy: str, home: Home, words: Sequence[str], then: Callable[[Done], None]) -> None:
         self._busy = busy or self._busy
         self.look()
-        done = await command(*words)
+        which, *rest = words
+        done = await home.command("checkpoints", which, *rest)
         if busy:
             self._busy = ""
         then(done)
@@ -182,7 +192,8 @@ class CheckpointsScreen(BaseScreen):
         if moment is not None:
             sheet = self.query_one("#saved", Sheet)
             sheet.titled(card.path.rpartition("/")[2] if card else "Chosen")
-            sheet.show(detail_lines(card, moment.view, self._shelf, moment.target.name))
+            resume = self._typed(card, resume_command) if card is not None else ""
+            sheet.show(detail_lines(card, self._shelf, resume, sheet.room))
 
 
 def _judged(name: str, typed: str) -> str:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -109,7 +110,8 @@ class ConfigScreen(Beginning, BaseScreen):
     def _tell_about(self, name: str) -> None:
         sheet = self.query_one("#about", Sheet)
         if self.form is None:
-            sheet.show([line(about_beginning(name)), line(("Enter begins", "dim"))])
+            told = wrap(about_beginning(name), max(20, sheet.room))
+            sheet.show([*(line(part) for part in told), line(("Enter begins", "dim"))])
         else:
             sheet.show(rows.about_field(name, self.form.verdict, sheet.room))
 

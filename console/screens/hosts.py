@@ -174,7 +174,7 @@ class HostsScreen(BaseScreen):
         is_checking = remote is not None and remote.is_checking
         way.show(step_lines(steps, target.feed.trouble, way.room, is_checking=is_checking, is_here=remote is None))
         said = remote.line.transcript if remote is not None else ()
-        transcript.show(transcript_lines([*said], transcript.size.height))
+        transcript.show(transcript_lines([*said], transcript.size.height, transcript.room))
 
     def _row(self, target: Target) -> HostRow:
         now, remote = time.monotonic(), self._remote(target)

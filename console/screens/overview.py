@@ -63,14 +63,15 @@ class OverviewScreen(BaseScreen):
         self._sheet("workers").show(self._workers(moment))
         pulse = self._sheet("pulse")
         curves = {name: means_of(curve) for name, curve in moment.picture.curves.items()}
-        pulse.show(pulse_lines(view.run, curves, pulse.room))
+        pulse.show(pulse_lines(view.run, curves, pulse.room, pulse.size.height))
         self._sheet("events").show([Row(*row) for row in newest_first(moment.picture.events, _MOST_EVENTS)])
 
     def _workers(self, moment: Moment) -> list[Row | Line]:
         sheet = self._sheet("workers")
-        hosts = host_lines(moment.view)
+        hosts = host_lines(moment.view, sheet.room)
         rows: list[Row | Line] = [Row(told) for told, _ in device_rows(moment.view, sheet.room)]
-        return [*rows, EMPTY, *hosts] if hosts else rows
+        room = sheet.size.height - len(rows)
+        return [*rows, *([EMPTY] if room > len(hosts) else []), *hosts] if 0 < len(hosts) <= room else rows
 
     @on(Sheet.Moved, "#tree")
     @on(Sheet.Moved, "#alarms")

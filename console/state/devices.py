@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from console.state.figures import count, duration, size
-from console.state.spans import EMPTY, Column, Line, Span, Tone, between, cut, joined, line, table
+from console.state.spans import EMPTY, Column, Line, Span, Tone, between, cut, joined, line, table, width_of
 from runtime.view.cards import DeviceCard, HostCard, RunCard, RunView, WorkerCard
 
 _PHASES: dict[str, Tone] = {"training": "good", "joined": "accent", "hung": "bad", "lost": "bad", "leaving": "warn"}
@@ -37,9 +39,13 @@ def device_rows(view: RunView, width: int) -> list[tuple[Line, str]]:
     return [(lines[0], ""), *((told, f"run/node/worker-{rank}") for told, rank in zip(lines[1:], ranks, strict=True))]
 
 
-def host_lines(view: RunView) -> list[Line]:
-    """A line a machine: cores and load, and the room on the run's disk."""
-    return [_host(host) for host in view.hosts.values()]
+def host_lines(view: RunView, width: int = 80) -> list[Line]:
+    """A line a machine: its load, the room on the run's disk and, where there is room for it, its cores."""
+    lines = []
+    for host in view.hosts.values():
+        whole = _host(host)
+        lines.append(whole if width_of(whole) <= width else _host(replace(host, cores=0), load_of=host.cores))
+    return lines
 
 
 def split_lines(run: RunCard, width: int) -> list[Line]:
@@ -87,8 +93,10 @@ def _text(text: str) -> Line:
     return line(text) if text else _NONE
 
 
-def _host(host: HostCard) -> Line:
-    load: Tone = "warn" if host.load is not None and host.cores and host.load > 2 * host.cores else "plain"
+def _host(host: HostCard, load_of: int = 0) -> Line:
+    """`load_of`: how many cores share the load, where they are not told."""
+    cores = host.cores or load_of
+    load: Tone = "warn" if host.load is not None and cores and host.load > 2 * cores else "plain"
     free = host.disk_free_bytes
     return joined(
         [

@@ -14,9 +14,9 @@ COLUMNS = (
     Column("target", most=34),
     Column("via", most=6, weight=5),
     Column("state", most=12),
-    Column("mode", most=9, weight=4),
+    Column("mode", most=9, weight=3),
     Column("version", most=9, weight=6),
-    Column("rtt", is_right=True, most=7, weight=3),
+    Column("rtt", is_right=True, most=7, weight=4),
     Column("run", most=24, weight=2),
     Column("B/s", is_right=True, most=6, weight=7),
 )
@@ -110,6 +110,11 @@ def step_lines(steps: Sequence[Step], trouble: str, width: int, *, is_checking: 
     return lines
 
 
-def transcript_lines(said: Sequence[str], height: int) -> list[Line]:
-    """The newest lines that fit: the commands stand out."""
-    return [line((text, "accent" if text.startswith("$ ") else "plain")) for text in [*said][-max(1, height) :]]
+def transcript_lines(said: Sequence[str], height: int, width: int) -> list[Line]:
+    """The newest lines that fit, whole, over as many rows as each takes: the commands stand out."""
+    rows: list[Line] = []
+    for text in said:
+        tone: Tone = "accent" if text.startswith("$ ") else "plain"
+        parts = wrap(text, max(20, width), subsequent_indent="  ", break_on_hyphens=False) or [""]
+        rows += [line((part, tone)) for part in parts]
+    return rows[-max(1, height) :]

@@ -37,7 +37,7 @@ GRIDS = ((2, 2), (2, 3), (1, 1), (1, 2))
 LEAST_ROWS, LEAST_COLUMNS = 5, 34
 """Of one chart; a smaller screen shows fewer of them."""
 MOST_HALVINGS = 12
-NUMBERS, WITH_MARKS = 58, 88
+NUMBERS, WITH_MARKS, _GAP = 58, 88, 4
 """Columns of the figures where marks stand beside them, and of a screen where they do."""
 
 
@@ -156,7 +156,7 @@ def eta(run: RunCard) -> Line:
 
 
 def split(run: RunCard) -> Line:
-    """`step 0.86 s = compute 80% exchange 16% feed 1%`; what is left is waiting and the protocol."""
+    """`step 0.86 s  compute 80%  exchange 16%  feed 1%`; what is left is waiting and the protocol."""
     whole = run.step_seconds or 0.0
     parts: list[tuple[str, Tone] | str] = [("step ", "dim"), duration(whole)]
     for name, seconds in (
@@ -165,7 +165,7 @@ def split(run: RunCard) -> Line:
         ("feed", run.feed_seconds),
     ):
         if seconds is not None and whole > 0:
-            parts += [(f" {name} ", "dim"), f"{100 * seconds / whole:.0f}%"]
+            parts += [(f"  {name} ", "dim"), f"{100 * seconds / whole:.0f}%"]
     return line(*parts)
 
 
@@ -185,6 +185,7 @@ def readout(
     ]
     rows = [_row(figures_of(name, source, choice.look, baseline), choice) for name in charts.visible]
     numbers = table(heads, rows, own)[: most + 1]
+    own = min(own, max(map(width_of, numbers)) + _GAP) if side else own
     return beside_marks(numbers, side[: most + 1], own) if side else numbers
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import Any
 
 from console.state.clock import day_and_time
 from console.state.figures import clean, duration, size
-from console.state.spans import EMPTY, Column, Line, Span, Tone, joined, line, table
+from console.state.spans import EMPTY, Column, Line, Span, Tone, joined, line, table, width_of
 from runtime.view.cards import CheckpointCard, RunView
 
 _STATES: dict[str, tuple[str, Tone]] = {
@@ -27,6 +28,10 @@ _HEADS = (
     Column("hash", most=13, weight=5),
     Column("notes"),
 )
+
+
+_LABEL = 9
+"""Columns before what is known of the chosen one."""
 
 
 @dataclass(frozen=True)
@@ -89,34 +94,43 @@ def shelf_rows(view: RunView, shelf: Shelf, width: int) -> list[tuple[Line, str]
     return [(lines[0], ""), *((parts, card.path) for parts, card in zip(lines[1:], cards, strict=True))]
 
 
-def detail_lines(card: CheckpointCard | None, view: RunView, shelf: Shelf, run: str) -> list[Line]:
-    """What is known of the chosen one, and the commands that go on from it."""
+def detail_lines(card: CheckpointCard | None, shelf: Shelf, resume: str, width: int) -> list[Line]:
+    """What is known of the chosen one, and `resume`: what is typed to go on from it, whole, over as many lines as it
+    takes."""
     if card is None:
         return []
+    room = max(20, width - _LABEL)
     disk = shelf.disk.get(card.step)
     metrics = [line((f"{name} ", "dim"), f"{value:.4g}") for name, value in (disk.metrics if disk else {}).items()]
     lines = [
         line(("path     ", "dim"), clean(card.path), (f"  written in {duration(card.seconds)}", "dim")),
         line(("hash     ", "dim"), card.parameter_hash or "-"),
-        line(("metrics  ", "dim"), *(joined(metrics, Span("  ")) or line("-"))),
+        *_rows_of(metrics, room),
     ]
     if card.reason:
         lines.append(line(("reason   ", "dim"), (clean(card.reason), "warn")))
     if card.state == "committed":
-        lines.append(line(("resume   ", "dim"), (resume_command(card, view, run), "accent")))
+        for number, part in enumerate(wrap(resume, room, break_on_hyphens=False)):
+            lines.append(line(("resume   " if number == 0 else " " * _LABEL, "dim"), (part, "accent")))
     return lines
 
 
-def resume_command(card: CheckpointCard, view: RunView, run: str) -> str:
-    """What the user types to train on from this checkpoint."""
-    begin = (view.run.command or f"mlx-distributed run {run}/config.toml").partition(" --resume ")[0]
-    return f"{begin} --resume {run}/{card.path}"
+def resume_command(card: CheckpointCard, view: RunView, run: str, *, name: str = "", is_far: bool = False) -> str:
+    """What the user types where the folder `run` lies to train on from this checkpoint.
+
+    `is_far`: nobody knows where the run's own command was typed, so that its resolved configuration is named. `name` is
+    that of the run that begins; empty: the same name.
+    """
+    typed = view.run.command.partition(" --resume ")[0]
+    if is_far or not typed:
+        typed, name = f"mlx-distributed run {run}/config.toml", name or view.run.name
+    return f"{typed} --resume {run}/{card.path}" + (f" --set run.name={name}" if name else "")
 
 
-def fork_command(card: CheckpointCard, view: RunView, run: str) -> str:
+def fork_command(card: CheckpointCard, view: RunView, run: str, *, is_far: bool = False) -> str:
     """The same as another run, under another name."""
     name = f"{view.run.name or 'run'}-from-{card.step}"
-    return f"{resume_command(card, view, run)} --set run.name={name}"
+    return resume_command(card, view, run, name=name, is_far=is_far)
 
 
 def _cells(card: CheckpointCard, shelf: Shelf, *, is_newest: bool, is_best: bool) -> list[Line]:
@@ -140,6 +154,19 @@ def _cells(card: CheckpointCard, shelf: Shelf, *, is_newest: bool, is_best: bool
         proof,
         line((card.parameter_hash, "dim")),
         joined([line(note) for note in notes], Span(" ")),
+    ]
+
+
+def _rows_of(metrics: list[Line], room: int) -> list[Line]:
+    """Metrics side by side, as many as fit into a line."""
+    rows: list[list[Line]] = [[]]
+    for metric in metrics:
+        if rows[-1] and width_of(joined([*rows[-1], metric], Span("  "))) > room:
+            rows.append([])
+        rows[-1].append(metric)
+    return [
+        (*line(("metrics  " if number == 0 else " " * _LABEL, "dim")), *(joined(row, Span("  ")) or line("-")))
+        for number, row in enumerate(rows)
     ]
 
 

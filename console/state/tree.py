@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from console.state.figures import clean, columns, duration, shortened, some
+from console.state.figures import clean, columns, duration, some
 from console.state.spans import EMPTY, Line, Tone, between, cut, line, padded, width_of
 from runtime.ids import rank_of
 from runtime.view.cards import NodeCard, RunView
@@ -16,8 +17,10 @@ _SIGNS: dict[str, tuple[str, Tone]] = {
     "ready": ("●", "good"), "starting": ("○", "accent"), "waiting": ("↻", "warn"), "exited": ("·", "dim"),
     "gave_up": ("✗", "bad"),
 }  # fmt: skip
-_WORDS = {"starting": "starting", "waiting": "waits to restart", "gave_up": "gave up"}
+_WORDS = {"starting": ("starting",), "waiting": ("waits to restart", "waits"), "gave_up": ("gave up",)}
 _STRATEGIES = {"one_for_one": "one for one", "one_for_all": "one for all", "rest_for_one": "rest for one"}
+_TIME = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[,.]\d+)? (?:INFO \S+: )?")
+"""Of a log line: its message is what there is room for."""
 _MOST_NAME = 26
 
 
@@ -75,7 +78,7 @@ def detail_lines(view: RunView, path: str, now_seconds: float, width: int) -> li
     if node.reason and not _is_over(node):
         lines.append(line(("last end  ", "dim"), clean(node.reason)))
     if node.tail:
-        lines.append(line(("it said   ", "dim"), shortened(node.tail.strip().splitlines()[-1], max(8, width - 10))))
+        lines.append(line(("it said   ", "dim"), clean(_TIME.sub("", node.tail.strip().splitlines()[-1]))))
     return [cut(each, width) for each in lines]
 
 
@@ -112,22 +115,30 @@ def _row(branch: _Branch, view: RunView, now_seconds: float, name_width: int, wi
     plain: Tone = "dim" if node.status == "exited" else "strong" if rank_of(node.path) is not None else "plain"
     left = padded(line((branch.stem, "dim"), (f"{sign} ", tone), (clean(name), plain), (more, "dim")), name_width)
     right = _right(node, now_seconds)
-    return between((*left, *cut(_doing(node, now_seconds), width - name_width - width_of(right))), right, width)
+    return between((*left, *_fitting(_doing(node, now_seconds), width - name_width - width_of(right))), right, width)
 
 
-def _doing(node: NodeCard, now_seconds: float) -> Line:
+def _fitting(ways: tuple[Line, ...], width: int) -> Line:
+    """The first way to say it that fits; the last one is cut."""
+    return next((way for way in ways if width_of(way) <= width), cut(ways[-1], width))
+
+
+def _doing(node: NodeCard, now_seconds: float) -> tuple[Line, ...]:
+    """What it does, in as many words as there may be room for, the longest way first."""
     if _is_over(node):
-        return line(("ended", "dim"))
+        return (line(("ended", "dim")),)
     if node.status == "exited":
-        return line((f"ended: {clean(node.reason)}", "warn"))
+        return (line((f"ended: {clean(node.reason)}", "warn")),)
     if node.status in _WORDS:
-        return line((_WORDS[node.status], _SIGNS[node.status][1]))
+        tone = _SIGNS[node.status][1]
+        return tuple(line((words, tone)) for words in _WORDS[node.status])
     quiet = now_seconds - node.beat_seconds if node.beat_seconds else 0.0
     if quiet > QUIET_SECONDS:
-        return line((f"{node.phase} {node.step}  ", "plain"), (f"quiet {duration(float(int(quiet)))}", "warn"))
+        still = line((f"quiet {duration(float(int(quiet)))}", "warn"))
+        return line((f"{node.phase} {node.step}  ", "plain"), *still), still
     if node.phase:
-        return line(node.phase, (f" {node.step}", "dim"))
-    return line((_STRATEGIES.get(node.strategy, node.strategy), "dim"))
+        return line(node.phase, (f" {node.step}", "dim")), line(node.phase), EMPTY
+    return line((_STRATEGIES.get(node.strategy, node.strategy), "dim")), EMPTY
 
 
 def _right(node: NodeCard, now_seconds: float) -> Line:

@@ -175,6 +175,11 @@ class Sheet(Drawn, ScrollView):
                 self.action_choose()
             self.chosen = key
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Fewer rows fit: the cursor of the sheet in use stays in sight."""
+        if self.has_focus and self.chosen:
+            self.call_after_refresh(self._see_chosen)
+
     def watch_chosen(self, old: str, new: str) -> None:
         """Paint the two rows again."""
         for key in (old, new):

@@ -123,7 +123,7 @@ class Monitor:
             version=importlib.metadata.version("mlx-distributed"),
             protocol=PROTOCOL,
             epoch=self.board.epoch,
-            folder=str(self.folder),
+            folder=str(self.folder.resolve()),
             wall_seconds=time.time(),
             metrics=names(self.state),
         )

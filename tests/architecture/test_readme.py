@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from console.cli import main, serve, train
+from console.state.keymap import as_table
 from tests.support.repository import ROOT, tracked
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -17,6 +18,8 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 REPOSITORY_PATH = re.compile(
     r"(?<![\w./-])(?:(?:console|runtime|proto|configs|tests|\.ci)/[\w./*-]*\w|pyproject\.toml)"
 )
+KEYS_BEGIN = "<!-- keys: written by write_keys of tests/architecture/test_readme.py -->\n\n"
+KEYS_END = "\n\n<!-- end of keys -->"
 OURS = {"mlx-distributed", "mlx-train", "mlx-serve"}
 
 
@@ -69,3 +72,21 @@ def test_every_path_in_readme_exists() -> None:
 def test_every_room_of_the_runtime_is_in_the_file_map() -> None:
     rooms = {path.parts[1] for path in tracked(".py") if path.parts[0] == "runtime" and len(path.parts) > 2}
     assert {room for room in rooms if f"{room}/" not in README} == set()
+
+
+def with_keys(page: str) -> str:
+    """The page with the table of keys as it is now."""
+    before, begin, rest = page.partition(KEYS_BEGIN)
+    _, end, after = rest.partition(KEYS_END)
+    assert begin
+    assert end
+    return f"{before}{begin}{as_table()}{end}{after}"
+
+
+def write_keys() -> None:
+    """Put it into README: `python -P -c "from tests.architecture.test_readme import write_keys; write_keys()"`."""
+    (ROOT / "README.md").write_text(with_keys(README), encoding="utf-8")
+
+
+def test_the_keys_of_the_console_are_those_of_its_one_table() -> None:
+    assert with_keys(README) == README, "a key has changed; write_keys() of this file writes them into README"

@@ -136,6 +136,7 @@ def socket_target(place: str, address: str, *, operate: bool) -> Target:
     """The run whose control socket is at `address`: followed while it lives, and its folder is not asked."""
     from console.cli.targets import monitor_at
     from console.client.feeds import StreamFeed
+    from console.client.home import HomeOfSocket
     from console.client.targets import Target
 
     async def control() -> str:
@@ -143,7 +144,8 @@ def socket_target(place: str, address: str, *, operate: bool) -> Target:
 
     where = monitor_at(address)
     come_back = f"mlx-distributed console --attach {place}{' --operate' if operate else ''}"
-    return Target(place, StreamFeed(where), None, operate, control, where=where, come_back=come_back)
+    home = HomeOfSocket(where)
+    return Target(place, StreamFeed(where), None, operate, control, where=where, home=home, come_back=come_back)
 
 
 def asked_before_the_screen(target: Target) -> None:

@@ -40,7 +40,7 @@ _NAMES = {
     "left_square_bracket": "[", "right_square_bracket": "]", "exclamation_mark": "!", "less_than_sign": "<",
     "greater_than_sign": ">", "right_parenthesis": ")", "left_parenthesis": "(",
     "shift+right": "S-→", "shift+left": "S-←",
-    "equals_sign": "=", "full_stop": ".", "comma": ",",
+    "f1": "F1", "equals_sign": "=", "full_stop": ".", "comma": ",",
 }  # fmt: skip
 
 

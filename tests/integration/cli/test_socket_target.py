@@ -48,6 +48,9 @@ async def seen_and_heard(target: Target) -> None:
     async for batch in log_batches(await target.where(), log_pb.LogWant(newest=9, follow=True), {}):
         assert "hello" in batch.entries[0].text
         break
+    assert target.home is not None
+    listed = await target.home.command("checkpoints", "list", "--json")
+    assert (listed.code, listed.out.strip()) == (0, "[]")
     async with connected(await target.control()) as connection:
         status = await connection.ask("/mlxd.Control/Status", pb.StatusRequest(), pb.RunStatus, within_seconds=60.0)
     assert status.step == 4

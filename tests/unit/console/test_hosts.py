@@ -91,8 +91,12 @@ def test_before_a_check_it_is_said_how_to_have_one() -> None:
 
 
 def test_the_newest_words_of_ssh_are_shown() -> None:
-    assert texts(transcript_lines(["$ ssh lab", "one", "two"], 2)) == ["one", "two"]
-    assert transcript_lines(["$ ssh lab"], 5)[0][0].tone == "accent"
+    assert texts(transcript_lines(["$ ssh lab", "one", "two"], 2, 60)) == ["one", "two"]
+    assert transcript_lines(["$ ssh lab"], 5, 60)[0][0].tone == "accent"
+    long = f"$ ssh -T -o BatchMode=yes -o ConnectTimeout=10 -- lab {'mlx-distributed dial-stdio':>10}"
+    assert texts(transcript_lines([long], 5, 40)) == [
+        "$ ssh -T -o BatchMode=yes -o", "  ConnectTimeout=10 -- lab", "  mlx-distributed dial-stdio",
+    ]  # fmt: skip
 
 
 def test_a_target_over_ssh_may_act_where_the_console_may() -> None:

@@ -18,7 +18,16 @@ from console.state.logbook import (
     row_of,
     sources_of,
 )
-from console.state.shelf import Shelf, detail_lines, fork_command, on_disk, resume_command, shelf_rows, verified_of
+from console.state.shelf import (
+    OnDisk,
+    Shelf,
+    detail_lines,
+    fork_command,
+    on_disk,
+    resume_command,
+    shelf_rows,
+    verified_of,
+)
 from console.state.spans import text_of, width_of
 from runtime.events import CheckpointWritten, Envelope, Warned
 from runtime.ids import ActorPath, Step
@@ -146,7 +155,20 @@ def test_the_chosen_checkpoint_tells_how_to_go_on() -> None:
     assert fork_command(card(2), VIEW, "runs/quick").endswith("--set run.name=quick-from-2")
     bare = RunView()
     assert resume_command(card(2), bare, "runs/x").startswith("mlx-distributed run runs/x/config.toml --resume")
-    told = [text_of(each) for each in detail_lines(card(2), VIEW, Shelf(on_disk(json.dumps(DISK))), "runs/quick")]
-    assert any("resume" in each for each in told)
-    failed = [text_of(each) for each in detail_lines(card(3, state="failed", reason="disk full"), VIEW, Shelf(), "r")]
-    assert ("disk full" in failed[-1], detail_lines(None, VIEW, Shelf(), "r")) == (True, [])
+    typed = resume_command(card(2), VIEW, "/home/kim/runs/quick", is_far=True)
+    assert typed == (
+        "mlx-distributed run /home/kim/runs/quick/config.toml --resume /home/kim/runs/quick/checkpoints/step-2 "
+        "--set run.name=quick"
+    )
+    told = [text_of(each) for each in detail_lines(card(2), Shelf(on_disk(json.dumps(DISK))), typed, 60)]
+    assert max(map(len, told)) <= 60
+    assert " ".join(each[9:].strip() for each in told[3:]) == typed  # whole, over three lines
+    failed = [text_of(each) for each in detail_lines(card(3, state="failed", reason="disk full"), Shelf(), "r", 60)]
+    assert ("disk full" in failed[-1], detail_lines(None, Shelf(), "r", 60)) == (True, [])
+
+
+def test_metrics_of_a_checkpoint_take_as_many_lines_as_they_need() -> None:
+    many = {f"eval/metric_{number}": 0.5 for number in range(5)}
+    told = [text_of(each) for each in detail_lines(card(2), Shelf({2: OnDisk(2, "p", many)}), "", 60)]
+    assert [each.count("eval/") for each in told[2:]] == [2, 2, 1]
+    assert told[3].startswith(" " * 9)

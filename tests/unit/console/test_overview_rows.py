@@ -132,6 +132,31 @@ def test_a_machine_tells_its_load_and_its_disk() -> None:
         "mac0  2 cores  load 9.0  disk 10.0 MB free"
     ]
     assert [text_of(each) for each in host_lines(RunView(hosts={"mac0": HostCard("mac0")}))] == ["mac0"]
+    (narrow,) = host_lines(RunView(hosts={"mac0": host}), 33)
+    assert text_of(narrow) == "mac0  load 9.0  disk 10.0 MB free"
+    assert [span.tone for span in narrow if span.text == "9.0"] == ["warn"]  # of two cores, still
+
+
+def test_in_a_narrow_tree_words_are_shorter_or_missing_and_never_cut_to_a_letter() -> None:
+    view = view_after_a_kill()
+    wide, narrow = ([text_of(row) for row, _ in tree_rows(view, NOW, width)] for width in (60, 34))
+    assert "one for one" in wide[0]
+    assert not [row for row in narrow if "…" in row]
+    assert all(len(row) <= 34 for row in narrow)
+
+
+def test_the_last_words_of_a_node_begin_with_the_message() -> None:
+    node = NodeCard("run/a", tail="2026-11-23 08:06:14,580 INFO mlx-distributed: rank 1 is ready")
+    told = [text_of(each) for each in detail_lines(RunView(nodes={"run/a": node}), "run/a", NOW, 60)]
+    assert told[-1] == "it said   rank 1 is ready"
+
+
+def test_training_leaves_out_what_tells_least_where_there_is_little_room() -> None:
+    run = RunCard(step_seconds=2.0, compute_seconds=1.0, exchange_seconds=0.5)
+    curves = {"loss": [3.0, 2.0], "held-out/loss": [2.0], "tokens_per_second": [5.0], "grad_norm": [1.0]}
+    heads = [text_of(each).split()[:1] for each in pulse_lines(run, curves, 60, 4)]
+    assert heads == [["loss"], ["held-out"], ["tok/s"], ["step"]]
+    assert len(pulse_lines(run, curves, 60)) == 6
 
 
 def test_training_is_curves_and_where_a_step_goes() -> None:

@@ -155,7 +155,7 @@ def test_the_status_line_has_eta_with_its_interval_and_the_phases_of_a_step() ->
     assert "━━━─────────" in said
     assert "25%" in said
     assert "ETA 1m15s (1m10s to 1m20s)" in said
-    assert "step 1.0 s compute 80% exchange 15%" in said
+    assert "step 1.0 s  compute 80%  exchange 15%" in said
     assert "12.3k tokens" in said
     assert "tokens" not in text_of(state.status_line(run, 70))
     assert "done" in text_of(state.status_line(replace(run, outcome="done"), 80))
