@@ -16,11 +16,13 @@ from console.client.folder import FACTS_AT_ONCE, RunFolder, aside
 from console.client.picture import Picture
 from console.client.stream import RunStream, Where, control_of, monitor_of
 from console.client.wire import Unreachable
+from runtime.view.metrics import names
 
 LOOK_SECONDS = 1.0
-METRICS = ("*",)
 ALWAYS = ("loss", "learning_rate", "grad_norm", "tokens_per_second", "axis/*", "*/loss")
 """Curves that every screen may draw; of a monitor others are asked for only while they are visible."""
+MOST_CURVES = 32
+"""A run with more: those that are visible, also from its journal."""
 Control = Callable[[], Awaitable[str]]
 """The address of a run's Control service, for actions. Raises Unreachable where there is none."""
 
@@ -71,8 +73,9 @@ class FolderFeed:
         """`is_alive` says whether a process of this machine drives the run now: a killed one leaves its socket."""
         self.picture = Picture()
         self._folder, self._is_alive = folder, is_alive
-        self._journal = RunFolder(folder, METRICS, self.picture)
+        self._journal = RunFolder(folder, picture=self.picture)
         self._stream = RunStream(monitor_of(folder), want_all(), self.picture)
+        self._watched: tuple[str, ...] = ALWAYS
         self._trouble = ""
 
     @property
@@ -81,8 +84,9 @@ class FolderFeed:
         return self._trouble or self._stream.trouble
 
     def watch(self, metrics: Iterable[str]) -> None:
-        """Ask the monitor for them; from the journal all of them are known."""
-        self._stream.watch(dict.fromkeys((*ALWAYS, *metrics)))
+        """Ask the monitor for them; from a journal all are known at once, unless there are many."""
+        self._watched = tuple(dict.fromkeys((*ALWAYS, *metrics)))
+        self._stream.watch(self._watched)
 
     async def run(self) -> None:
         """Follow the monitor; when the run has none any more, its journal, until the run is resumed."""
@@ -119,6 +123,8 @@ class FolderFeed:
                 await aside()
                 if until():
                     return
+            has_many = len(names(self._journal.state)) > MOST_CURVES
+            self._journal.watch(self._watched if has_many else ("*",))
             self._journal.show()
         except OSError as failed:
             self._trouble = f"{self._folder}/events.jsonl cannot be read: {failed.strerror}"

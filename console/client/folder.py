@@ -16,7 +16,7 @@ from runtime.events.replay import JournalReader
 from runtime.view.build import view_of
 from runtime.view.codec import cards_of
 from runtime.view.gauges import Gauges
-from runtime.view.metrics import chosen, history
+from runtime.view.metrics import chosen, history, names
 
 MOST_POINTS = 512
 FACTS_AT_ONCE = 16
@@ -58,6 +58,12 @@ class RunFolder:
         """How much of the journal was taken in, 0 to 1. Raises OSError where it cannot be read."""
         return self._reader.share
 
+    def watch(self, metrics: Iterable[str]) -> None:
+        """From now on these curves, by name or pattern, and no others."""
+        wished = tuple(metrics)
+        if wished != self._metrics:
+            self._metrics, self._has_news = wished, True
+
     def look(self) -> list[Envelope]:
         """Take in all that is new, show it, and return the events in it. Raises OSError where it cannot be read."""
         while self.take(FACTS_AT_ONCE):
@@ -87,6 +93,7 @@ class RunFolder:
         view = view_of(
             self.state, self.state.wall_seconds, Gauges(), folder=str(self._folder), before=self.picture.view
         )
+        self.picture.metrics = names(self.state)
         self.picture.replayed(cards_of(view), fresh, self._curves(), self.state.wall_seconds)
         self._fresh.clear()
         self._has_news = False

@@ -88,8 +88,9 @@ class LogsScreen(BaseScreen):
         self._shown = [entry for entry in self._entries if self._filter.takes(entry)]
         sheet = self.query_one("#lines", Sheet)
         follows = not sheet.rows or sheet.chosen == sheet.rows[-1].key or not sheet.chosen
-        width = max((len(name) for name in sources_of(self._entries)), default=0)
-        rows = [Row(row_of(entry, sheet.room, min(width, _MOST_SOURCE)), entry.key) for entry in self._shown]
+        width = min(_MOST_SOURCE, max((len(name) for name in sources_of(self._entries)), default=0))
+        room = sheet.room
+        rows = [Row(row_of(entry, room, width), entry.key) for entry in self._shown]
         sheet.titled("Logs and events", self._filter.told())
         sheet.show(rows)
         if self._wanted_key and sheet.choose(self._wanted_key):

@@ -86,6 +86,8 @@ def shortened(text: str, width: int) -> str:
 
 def columns(text: str) -> int:
     """How many columns of a terminal the text takes (UAX 11: wide and full-width characters take two)."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

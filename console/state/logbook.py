@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from console.state.clock import time_of_day
@@ -18,6 +19,8 @@ EVENTS = "event"
 """Where facts come from, as a source."""
 MARK = "mark"
 _NOTHING = RunState()
+_REMEMBERED = 1 << 14
+"""Entries and rows that need not be made again: each second most of the list is what it was."""
 _OURS = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ (?:mlx-distributed: )?")
 _LETTERS: dict[str, tuple[str, Tone]] = {
     "debug": ("DBG", "dim"), "info": ("INF", "dim"), "warning": ("WRN", "warn"), "error": ("ERR", "bad"),
@@ -91,12 +94,7 @@ def next_level(level: str) -> str:
 
 def entries_of(logs: Iterable[LogLine], events: Iterable[Envelope], marks: Iterable[float]) -> list[Entry]:
     """All of it by time; what has no time stands before what has one, and lines of one source stay in order."""
-    told = [
-        Entry(
-            each.seconds, each.source, each.level, clean(_OURS.sub("", each.text)), f"{each.source}:{each.offset_bytes}"
-        )
-        for each in logs
-    ]
+    told = [_entry_of_line(each) for each in logs]
     told += (entry for entry in map(entry_of, events) if entry is not None)
     told += (Entry(at, MARK, "info", f"mark {time_of_day(at)}", f"mark:{at}") for at in marks)
     latest: dict[str, float] = {}
@@ -105,6 +103,12 @@ def entries_of(logs: Iterable[LogLine], events: Iterable[Envelope], marks: Itera
         latest[entry.source] = max(entry.seconds, latest.get(entry.source, 0.0))
         timed.append((latest[entry.source], entry))
     return [entry for _, entry in sorted(timed, key=lambda each: each[0])]
+
+
+@lru_cache(_REMEMBERED)
+def _entry_of_line(told: LogLine) -> Entry:
+    text, key = clean(_OURS.sub("", told.text)), f"{told.source}:{told.offset_bytes}"
+    return Entry(told.seconds, told.source, told.level, text, key)
 
 
 def entry_of(envelope: Envelope) -> Entry | None:
@@ -122,6 +126,7 @@ def sources_of(entries: Iterable[Entry]) -> list[str]:
     return sorted({entry.source for entry in entries} - {MARK})
 
 
+@lru_cache(_REMEMBERED)
 def row_of(entry: Entry, width: int, source_width: int) -> Line:
     """The entry in one line; on a narrow terminal without its source's full name."""
     if entry.source == MARK:

@@ -35,6 +35,8 @@ class LogFiles:
             if begin > 0:  # in the middle of a line
                 first = data.find(b"\n") + 1
                 begin, data = begin + first, data[first:]
+            if self._wanted.takes_all and (first := _begin_of_newest(data, 2 * lines)):  # blank lines are none
+                begin, data = begin + first, data[first:]
             fresh, self._places[source] = parsed(source, data, Place(begin))
             found += fresh
         newest = merged(selected(found, self._wanted))
@@ -58,6 +60,16 @@ class LogFiles:
         for path in sorted(self._folder.glob("*.log")):
             if self._wanted.takes_source(path.stem):
                 yield path.stem, path
+
+
+def _begin_of_newest(data: bytes, lines: int) -> int:
+    """Where the last so many lines begin, and one that is not ended."""
+    at = len(data)
+    for _ in range(lines + 1):
+        at = data.rfind(b"\n", 0, at)
+        if at < 0:
+            return 0
+    return at + 1
 
 
 def _size(path: Path) -> int:

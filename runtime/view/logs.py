@@ -53,6 +53,11 @@ class Wanted:
     sources: frozenset[str] = frozenset()
     """Empty: every one."""
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether every line of its sources is wanted."""
+        return self.level == LEVELS[0] and self.pattern is None
+
     def takes(self, line: LogLine) -> bool:
         """Whether the line is wanted."""
         if LEVELS.index(line.level) < LEVELS.index(self.level):

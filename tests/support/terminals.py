@@ -50,6 +50,10 @@ class Terminal:
         """Type."""
         os.write(self.file, keys.encode())
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """The window gets another size (columns, rows); the kernel tells the child."""
+        fcntl.ioctl(self.file, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+
     def hang_up(self) -> None:
         """The terminal is gone."""
         os.close(self.file)

@@ -17,6 +17,8 @@ from console.client.picture import Picture
 from console.client.replay import ReplayFeed
 from console.client.targets import Target, Targets, moment_of
 from console.client.wire import Unreachable
+from runtime.events import EvaluationFinished
+from runtime.ids import Step
 from runtime.view.cards import RunCard
 from runtime.view.codec import encode
 from runtime.view.logfiles import MOST_BYTES
@@ -262,3 +264,28 @@ def test_a_command_ends_with_a_sentence() -> None:
         "exit code 3",
         "no",
     ]
+
+
+def test_of_very_many_curves_of_a_journal_only_those_that_are_visible_are_drawn(tmp_path: Path) -> None:
+    scores = tuple((f"score-{n}", 0.5) for n in range(100))
+    scored = EvaluationFinished(Step(4), "valid", 2.0, tokens=9, metrics=scores)
+    folder = written(tmp_path / "many", [*begun(), *steps(1, 4), scored])
+    feed = FolderFeed(folder, lambda: False)
+
+    async def used() -> None:
+        task = asyncio.create_task(feed.run())
+        async with asyncio.timeout(60):
+            await turns_until(lambda: feed.picture.has_rows)
+        task.cancel()
+        await asyncio.wait([task])
+        assert {"loss", "valid/loss"} <= feed.picture.curves.keys()
+        assert len(feed.picture.curves) < 10
+        feed.watch(["valid/score-7"])
+        task = asyncio.create_task(feed.run())
+        async with asyncio.timeout(60):
+            await turns_until(lambda: "valid/score-7" in feed.picture.curves)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(used())
+    assert len(feed.picture.metrics) > 100

@@ -103,3 +103,15 @@ def test_a_folder_without_logs_has_no_lines(tmp_path: Path) -> None:
     run = folder(tmp_path)
     (run / "logs" / "x.log").mkdir()
     assert LogFiles(run, Wanted()).fresh() == []
+
+
+def test_of_many_lines_only_the_newest_are_looked_at_and_each_has_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "worker-0.log"
+    path.parent.mkdir()
+    path.write_text("".join(f"line {n}\n\n" for n in range(100)))
+    for lines in (1, 3, 100, 500):
+        files = LogFiles(tmp_path, Wanted())
+        newest = files.begin_with_newest(lines)
+        assert texts(newest) == [f"line {n}" for n in range(100)][-lines:]
+        assert all(path.read_bytes()[each.offset_bytes :].startswith(each.text.encode()) for each in newest)
+        assert files.cursor == {"worker-0": path.stat().st_size}
