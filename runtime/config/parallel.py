@@ -36,7 +36,7 @@ class SyncSettings(Table):
     backend: Literal["auto", "grpc", "nccl", "jaccl", "ring"] = "auto"
     """"auto" | "grpc" | "nccl" (CUDA) | "jaccl" (Thunderbolt 5) | "ring" """
     wire_dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
-    """"auto" (the gradient's dtype) | "float32" | "bfloat16" | "int8" """
+    """"auto" (between machines the gradient's dtype, in one float32) | "float32" | "bfloat16" | "int8" """
     compression: Literal["none", "topk", "powersgd"] = "none"
     """"none" | "topk" | "powersgd" """
     compression_ratio: Annotated[float, Field(gt=0, le=1)] = 0.01

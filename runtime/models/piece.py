@@ -27,13 +27,12 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from runtime.models.anatomy import Anatomy, layers_of
 from runtime.models.hooks import Hooks
+from runtime.models.host_copies import CARRIERS, fill, of_bytes
 
 Tree: TypeAlias = dict[str, mx.array]
 Loss: TypeAlias = Callable[[mx.array, mx.array, mx.array], mx.array]
 """(logits [B, S, V], tokens [B, T], mask [B, T]) -> loss of each row [B], float32."""
 Bytes: TypeAlias = npt.NDArray[np.uint8]
-
-_CARRIERS = {1: mx.uint8, 2: mx.uint16, 4: mx.uint32}
 
 
 class Piece:
@@ -74,8 +73,7 @@ class Piece:
 
     def received(self, data: Bytes, tokens_BT: mx.array) -> mx.array:
         """An activation out of the bytes that came from the piece before (copied)."""
-        carried = mx.array(data.view(np.dtype(f"u{self._anatomy.dtype.size}")))
-        return carried.view(self._anatomy.dtype).reshape(self.boundary_shape(tokens_BT))
+        return of_bytes(data, self._anatomy.dtype, self.boundary_shape(tokens_BT))
 
     def forward(
         self,
@@ -168,14 +166,13 @@ class Cotangent:
 
     def __init__(self, shaped: tuple[tuple[int, ...], mx.Dtype]) -> None:
         shape, dtype = shaped
-        self._memory = mx.zeros((math.prod(shape),), _CARRIERS[dtype.size])
+        self._memory = mx.zeros((math.prod(shape),), CARRIERS[dtype.size])
         mx.eval(self._memory)
         self.value: mx.array = self._memory.view(dtype).reshape(shape)
 
     def fill(self, data: Bytes) -> None:
         """Write the received bytes into the array."""
-        view = np.asarray(self._memory, copy=False)
-        np.copyto(view.view(np.uint8), data)
+        fill(self._memory, data)
 
 
 class Pass:
@@ -199,13 +196,3 @@ class Pass:
     def weights(self) -> Tree:
         """Lazily: the gradients of the trained parameters, by name."""
         return self._weights
-
-
-def bytes_of(value: mx.array) -> Bytes:
-    """The bytes of an evaluated array, as a view where the memory is one's own (a copy under CUDA, where a view would
-    move the array to managed memory for good)."""
-    flat = mx.contiguous(value).reshape(-1).view(_CARRIERS[value.dtype.size])
-    if mx.default_device() != mx.Device(mx.cpu) and not mx.metal.is_available():
-        flat = flat + mx.zeros((), flat.dtype)
-    mx.eval(flat)
-    return np.asarray(flat, copy=False).view(np.uint8)

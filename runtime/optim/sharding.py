@@ -16,6 +16,7 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
+from runtime.models.host_copies import to_device
 from runtime.optim.flat import FlatLayout, Tree
 
 _MARK = ".@"
@@ -113,7 +114,8 @@ class Slicing:
                     found.append(held[piece.name].reshape(-1))
                 else:
                     assert received_N is not None  # some pieces are others'
-                    found.append(mx.array(received_N[piece.at : piece.at + piece.elements]).astype(dtypes[name]))
+                    (value,) = to_device([received_N[piece.at : piece.at + piece.elements]])
+                    found.append(value.astype(dtypes[name]))
             flat = mx.concatenate(found) if len(found) != 1 else found[0]
             whole[name] = flat.reshape(shape)
             mx.eval(whole[name])  # one at a time: what came is in float32, and all of it at once would be a second copy

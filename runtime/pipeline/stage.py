@@ -17,7 +17,8 @@ import mlx.core as mx
 
 from runtime.errors import ProtocolError
 from runtime.flow import Micro
-from runtime.models.piece import Bytes, Pass, Piece, Tree, bytes_of
+from runtime.models.host_copies import bytes_of
+from runtime.models.piece import Bytes, Pass, Piece, Tree
 from runtime.pipeline.actions import (
     Action,
     Backward,

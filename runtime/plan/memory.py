@@ -9,8 +9,8 @@
     exchange     while gradients of several workers meet: 4 bytes per trained element for the sum beside one's own; the
                  activations are gone by then, so it is not added to them. With ZeRO-1 only one's own slices of the sum
                  come, and they replace one's gradient (trainer/slices.py)
-    host         4 bytes per trained element for what is sent, 4 for what comes, and with ZeRO-1 as much for parameters
-                 between two steps, and for the slices that wait for their verdict
+    host         4 bytes per trained element for what is sent (between two steps, with ZeRO-1, parameters), and 4 for
+                 what comes; with ZeRO-1 of one's own slices alone, and as much where they wait for their verdict
 
 With adamw in 16 bit that is 2 P + g P + 12 P bytes, g being 4, or 2 for an only micro-batch on a GPU. ZeRO-1 keeps the
 last term once over n workers (Rajbhandari and others, 2020), in r = min(`replicas`, n - 1) copies of each slice, and at
@@ -55,8 +55,8 @@ class Sharding:
         """Of the vectors in which gradients and parameters travel."""
         if self.workers == 1:
             return 0
-        waiting = self.sum_bytes(elements) if self.in_parts else 0
-        return FLOAT32_BYTES * elements * (3 if self.sharded else 2) + waiting
+        came = 2 * self.sum_bytes(elements) if self.in_parts else FLOAT32_BYTES * elements
+        return FLOAT32_BYTES * elements + came
 
     @property
     def share(self) -> float:

@@ -170,8 +170,8 @@ class DeviceEngine:
 
     async def parameter_hash(self) -> str:
         """See Engine."""
-        snapshot = await self.snapshot()
-        return await trio.to_thread.run_sync(parameter_hash, snapshot.parameters)  # the device is free meanwhile
+        parameters = await self._thread.run(self._replica.readable_parameters)
+        return await trio.to_thread.run_sync(parameter_hash, parameters)  # the device is free meanwhile
 
     async def evaluate(self, work: EvaluateWork, rank: Rank, generation: Generation) -> Evaluated:
         """See Engine."""

@@ -27,6 +27,7 @@ from runtime.cluster.slices import Portion
 from runtime.collectives.tree import TreeSum
 from runtime.flow import Array, Batch, Micro, Node, Snapshot
 from runtime.ids import Cursor, Rank, Step
+from runtime.models.host_copies import lock, to_device
 from runtime.models.quantized import parameter_count
 from runtime.optim.optimizer import refitted
 from runtime.trainer.ahead import Ahead, begin_step, begin_update
@@ -90,8 +91,8 @@ class Replica:
         self.shapes = {name: tuple(value.shape) for name, value in initial.items()}
         self._dtypes = {name: value.dtype for name, value in initial.items()}
         self._initial: Tree | None = initial
-        self.slices = Slices.of(initial, self.update, self.slice_count) if self.slice_count else None
         self.host = HostVectors(self.update.layout)
+        self.slices = Slices.of(initial, self.update, self.slice_count, self.host) if self.slice_count else None
         hollow = [(name, mx.zeros(each.shape if self.stage else 0, each.dtype)) for name, each in initial.items()]
         self._hollow = tree_unflatten(hollow)  # a stage's model is called with some of it in place, never evaluated
 
@@ -166,6 +167,12 @@ class Replica:
             everything = Snapshot(*head, parameters, optimizer, state.counters, pieces)
         taken = everything if share is None else share.of(everything)
         return replace(taken, parameters=readable(taken.parameters), optimizer=readable(taken.optimizer))
+
+    def readable_parameters(self) -> Tree:
+        """What a snapshot would have of the parameters."""
+        parameters = self.frozen | self.now().parameters
+        mx.eval(parameters)
+        return readable(parameters)
 
     @property
     def trained(self) -> Tree:
@@ -309,7 +316,7 @@ class Replica:
             value = self.slices.square_sum(gradient)
         else:
             (whole,) = found.values() if self.deterministic and summed is None else (found,)
-            gradient = counted = whole if summed is None else mx.array(summed)
+            gradient = counted = whole if summed is None else to_device([lock(summed)])[0]
             if self.stage is not None:
                 gradient, counted = self.stage.joined(Place(local.generation, local.step), self.update.tree(gradient))
             square = self.update.square_sum(counted) if local.square_sum is None else local.square_sum

@@ -9,7 +9,8 @@ as long as the flat gradient; all but the first are there only when slices move,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,11 +20,12 @@ import numpy.typing as npt
 
 from runtime.cluster.messages import Order
 from runtime.cluster.slices import Parcel, Portion, held_by, parcels
-from runtime.flow import Array
 from runtime.ids import Rank
+from runtime.models.host_copies import lock, to_device, to_host
 from runtime.optim.clip import square_sum
 from runtime.optim.flat import Tree
-from runtime.optim.sharding import Slicing, kinds_of, piece_of
+from runtime.optim.sharding import Piece, Slicing, kinds_of, piece_of
+from runtime.trainer.host_vectors import HostVectors
 from runtime.trainer.update import Numbers, Update
 
 HostVector = npt.NDArray[np.float32]
@@ -49,18 +51,21 @@ class Slices:
     dtypes: Mapping[str, mx.Dtype]
     kinds: tuple[str, ...]
     """What the optimizer remembers of parameters, the same on every worker."""
+    host: HostVectors
     held: tuple[int, ...] = ()
     """Slices whose state is here, ascending."""
     weights: Tree = field(default_factory=dict)
     """The held pieces' new values, from an update until the parameters are whole again."""
-    _vector: HostVector = field(default_factory=lambda: np.empty(0, np.float32))
+    _kept: HostVector = field(default_factory=lambda: np.empty(0, np.float32))
+    """What was kept of the last sum, for as long as `_last` lives; then it is used again."""
+    _last: Callable[[], HostPieces | None] = lambda: None
 
     @staticmethod
-    def of(parameters: Tree, update: Update, count: int) -> Slices:
-        """Slices of these trained parameters, none of them held."""
+    def of(parameters: Tree, update: Update, count: int, host: HostVectors) -> Slices:
+        """Slices of these trained parameters, none of them held; `host` lends a vector to what travels."""
         slicing = Slicing(update.layout, count)
         kinds = kinds_of(update.initial(parameters))
-        return Slices(slicing, update, {name: value.dtype for name, value in parameters.items()}, kinds)
+        return Slices(slicing, update, {name: value.dtype for name, value in parameters.items()}, kinds, host)
 
     def forget(self) -> None:
         """Nothing is held any more."""
@@ -79,17 +84,22 @@ class Slices:
     def received(self, summed_N: HostVector, portion: Portion) -> HostPieces:
         """A copy of what came of a sum, on the host until it is needed: it may wait while the device is full."""
         pieces = self.slicing.within(portion.kept)
-        return HostPieces(
-            portion, {piece.name: summed_N[piece.at : piece.at + piece.elements].copy() for piece in pieces}
-        )
+        elements = sum(piece.elements for piece in pieces)
+        if self._kept.size != elements or self._last() is not None:
+            self._kept = lock(np.empty(elements, np.float32))
+        values, start = {}, 0
+        for piece in pieces:
+            values[piece.name] = self._kept[start : start + piece.elements]
+            values[piece.name][:] = summed_N[piece.at : piece.at + piece.elements]
+            start += piece.elements
+        found = HostPieces(portion, values)
+        self._last = weakref.ref(found)
+        return found
 
     def square_sum(self, gradients: HostPieces) -> float:
         """Of the slices that this rank speaks for; slice by slice, so that little of them is on the device at once."""
-        slices = (self.slicing.pieces[index] for index in gradients.portion.spoken)
-        return math.fsum(
-            float(square_sum({piece.name: mx.array(gradients.values[piece.name]) for piece in pieces}).item())
-            for pieces in slices
-        )
+        slices = ([piece.name for piece in self.slicing.pieces[index]] for index in gradients.portion.spoken)
+        return math.fsum(float(square_sum(_on_device(gradients.values, names)).item()) for names in slices)
 
     def apply(self, parameters: Tree, state: Tree, gradient: Gradient, square: mx.array, numbers: Numbers) -> Tree:
         """Update the held pieces; returns the new state. The parameters are incomplete from now on.
@@ -98,8 +108,9 @@ class Slices:
         """
         if isinstance(gradient, HostPieces):
             self.held = gradient.portion.kept
-            found = {piece.name: (piece, gradient.values[piece.name]) for piece in self.slicing.within(self.held)}
-            gradients = {name: piece.shaped(mx.array(value)) for name, (piece, value) in found.items()}
+            found = {piece.name: piece for piece in self.slicing.within(self.held)}
+            values = _on_device(gradient.values, list(found))
+            gradients = {name: piece.shaped(values.pop(name)) for name, piece in found.items()}
             kept = {name for piece in found for name in self._names(piece)}
             state = {name: value for name, value in state.items() if name in kept}
         elif isinstance(gradient, mx.array):
@@ -119,15 +130,12 @@ class Slices:
         moves = any(parcel.state_to for parcel in planned)
         vector = self._room(size, moves=moves)
         for parcel in (each for each in planned if each.sender == rank and each.parameters_to):
-            start, stop = self.slicing.span(parcel.slice)
-            weights = self._weights(parameters, parcel.slice)
-            vector[start:stop] = _flat([weights[piece.name] for piece in self.slicing.pieces[parcel.slice]])
+            pieces, weights = self.slicing.pieces[parcel.slice], self._weights(parameters, parcel.slice)
+            to_host((weights[piece.name], _within(vector, piece)) for piece in pieces)
             for number, kind in enumerate(self.kinds if parcel.state_to else (), 1):
-                found = [
-                    state.get(f"{kind}.{piece.name}", mx.zeros(piece.elements))
-                    for piece in self.slicing.pieces[parcel.slice]
-                ]
-                vector[number * size + start : number * size + stop] = _flat(found)
+                part = vector[number * size : (number + 1) * size]
+                names = [(f"{kind}.{piece.name}", piece) for piece in pieces]
+                to_host((state.get(name, mx.zeros(piece.elements)), _within(part, piece)) for name, piece in names)
         return vector
 
     def complete(
@@ -201,9 +209,7 @@ class Slices:
     def _room(self, size: int, *, moves: bool) -> HostVector:
         if moves:  # seldom, and memory that is not touched is not there
             return np.empty(size * (1 + len(self.kinds)), np.float32)
-        if self._vector.size != size:
-            self._vector = np.empty(size, np.float32)
-        return self._vector
+        return self.host.room()
 
 
 def parcels_of(order: Order) -> tuple[Parcel, ...]:
@@ -211,8 +217,9 @@ def parcels_of(order: Order) -> tuple[Parcel, ...]:
     return parcels((member.rank for member in order.members), order.holders, order.keepers)
 
 
-def _flat(values: Sequence[mx.array]) -> Array:
-    """Arrays one after another as a host vector."""
-    if not values:
-        return np.empty(0, np.float32)
-    return np.asarray(mx.concatenate([value.reshape(-1).astype(mx.float32) for value in values]))
+def _within(vector: HostVector, piece: Piece) -> HostVector:
+    return vector[piece.at : piece.at + piece.elements]
+
+
+def _on_device(values: Mapping[str, HostVector], names: Sequence[str]) -> Tree:
+    return dict(zip(names, to_device(values[name] for name in names), strict=True))

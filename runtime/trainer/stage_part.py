@@ -16,14 +16,14 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import mlx.core as mx
-import numpy as np
 
 from runtime.checkpoint.shares import StateSizes
 from runtime.errors import ModelError
 from runtime.flow import Array, Micro
 from runtime.ids import Generation
 from runtime.models.anatomy import Anatomy
-from runtime.models.piece import Piece, bytes_of
+from runtime.models.host_copies import bytes_of, of_bytes
+from runtime.models.piece import Piece
 from runtime.optim.flat import FlatLayout
 from runtime.pipeline.actions import Schedule, ScheduleName
 from runtime.pipeline.partition import Partition
@@ -132,7 +132,7 @@ class StagePart:
         mine = self._shared_layout.flatten(gradient)
         mx.eval(mine)
         theirs = self._others.swap(place, self.stages - 1 - self.index, bytes_of(mine))
-        return gradient | self._shared_layout.unflatten(mine + mx.array(theirs.view(np.float32)))
+        return gradient | self._shared_layout.unflatten(mine + of_bytes(theirs, mx.float32, mine.shape))
 
     def through(self, place: Place, number: int, parameters: Tree, tokens_BT: mx.array) -> mx.array | None:
         """Held-out micro-batch `number` forward through the pieces; the logits [B, S, V] if this is the last stage."""

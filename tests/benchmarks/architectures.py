@@ -18,7 +18,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
 from runtime.models.anatomy import Anatomy, Uncuttable, examine
-from runtime.models.piece import Piece, Tree, bytes_of
+from runtime.models.host_copies import bytes_of
+from runtime.models.piece import Piece, Tree
 from runtime.models.scratch import architectures
 from runtime.trainer.gradients import row_losses, trainable
 

@@ -43,7 +43,7 @@ def test_zero_1_keeps_the_state_once_per_copy(n: int, replicas: int) -> None:
     assert found.gradients_bytes == 4 * p
     assert found.optimizer_bytes == 12 * p * {1: 1, 2: 1, 4: replicas}[n] // n
     assert found.exchange_bytes == 0  # its slices of the sum take the place of its gradient
-    assert found.host_bytes == ({1: 0, 2: 12 + 2, 4: 12 + replicas}[n] * p)
+    assert found.host_bytes == ({1: 0, 2: 4 + 4, 4: 4 + 2 * replicas}[n] * p)
     assert found.total_bytes == found.parameters_bytes + found.gradients_bytes + found.optimizer_bytes
 
 

@@ -54,8 +54,16 @@ def test_a_cpu_computes_in_fp32_whatever_it_stores(name: str, kind: DeviceKind, 
 def test_gradients_travel_as_backward_yields_them_unless_somebody_says_otherwise(
     tmp_path: Path, wire: str, dtype: str, kind: DeviceKind, deterministic: bool, expected: WireDtype
 ) -> None:
-    extra = {"sync": {"wire_dtype": wire}, "model": {"dtype": dtype}, "run": {"deterministic": deterministic}}
+    extra: dict[str, Any] = {"sync": {"wire_dtype": wire}, "model": {"dtype": dtype}}
+    extra |= {"run": {"deterministic": deterministic}, "cluster": {"hosts": ["mini"], "listen": "192.168.1.5:0"}}
     assert wire_dtype(load_config(write_tiny_config(tmp_path, extra=extra)), kind) is expected
+
+
+def test_within_one_machine_nothing_is_rounded_unless_somebody_says_so(tmp_path: Path) -> None:
+    extra: dict[str, Any] = {"model": {"dtype": "bfloat16"}}
+    assert wire_dtype(load_config(write_tiny_config(tmp_path, extra=extra)), CUDA) is WireDtype.FLOAT32
+    extra |= {"sync": {"wire_dtype": "bfloat16"}}
+    assert wire_dtype(load_config(write_tiny_config(tmp_path, extra=extra)), CUDA) is WireDtype.BFLOAT16
 
 
 def flat_gradient(world: World, step: int = 1) -> np.ndarray[Any, Any]:
