@@ -2,8 +2,9 @@
 
 Memory flips bits, devices compute wrongly, and a replica that has drifted poisons every gradient that it adds. So its
 vote does not count: the others take over its shards in the same step, as if it had died, while it fetches the committed
-state from them. Only devices of one kind are compared, since different kinds round differently. Without a majority
-nobody knows who is right, and everybody goes back to the newest state that was agreed on.
+state from them. A device that does so again and again is dismissed (see `inquiry`). Only devices of one kind are
+compared, since different kinds round differently. Without a majority nobody knows who is right, and everybody goes back
+to the newest state that was agreed on.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def verified(book: Book, ballot: Ballot) -> Next | None:
         book.saves.distrust(book.verified_at, opinion.drifted)
         book.restart_newcomers("it fetched its state from a worker that had drifted")
         roster.distrust(*(roster.entries[rank] for rank in opinion.drifted))
+        for rank in opinion.drifted:
+            book.inquiry.suspect(rank)
         return Again(f"{_names(tuple(opinion.drifted))} drifted from the others")
     book.verified_at = at
     return None

@@ -5,6 +5,8 @@
     the others find the same         it is the data: the ladder of `explosion` goes on
     the others find nothing wrong    it is the device: said and counted; three times, and the worker leaves for good
 
+A replica that drifted from all others is such a device too, and counted with the rest.
+
 Pure: it looks at votes and says what to order. With a single worker there is nobody to ask.
 """
 
@@ -70,10 +72,14 @@ class Inquiry:
             if bad:
                 facts.append(DataSuspected(Step(self.step), rank, shards, bad))
             else:
-                self.suspicions[rank] += 1
+                self.suspect(rank)
                 facts.append(DeviceSuspected(rank, Step(self.step), shards, self.suspicions[rank], MOST_SUSPICIONS))
         self.moved = {}
         return facts
+
+    def suspect(self, rank: Rank) -> None:
+        """This worker's device was wrong once more."""
+        self.suspicions[rank] += 1
 
     @property
     def convicted(self) -> tuple[Rank, ...]:

@@ -69,9 +69,11 @@ def _commit(book: Book, ballot: Ballot, count: Count, bad: str, now: float) -> N
 
 
 def _dismiss(book: Book, rank: Rank) -> None:
-    """A worker whose device computes wrong leaves for good, if there are enough others."""
+    """A worker whose device computes wrong leaves for good, if there are enough others. One that fetches the state
+    just now, because it had drifted, is not waited for."""
     entry = book.roster.entries.get(rank)
-    if entry is None or rank not in book.roster.active or len(book.roster.active) <= max(1, book.plan.min_workers):
+    others = [other for other in book.roster.active if other != rank]
+    if entry is None or len(book.grid.leads(others)) * book.plan.stages < max(1, book.plan.fewest):
         return
     reason = f"its device computed wrong {MOST_SUSPICIONS} times; have its memory tested before it is used again"
     book.publish(facts.WorkerRetired(rank, entry.join.incarnation, reason))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from runtime import events as facts
 from runtime.cluster.drift import compare
-from runtime.cluster.messages import Heal, Holding, Order, Restore, RestorePoint
+from runtime.cluster.inquiry import MOST_SUSPICIONS
+from runtime.cluster.messages import Finish, Heal, Holding, Order, Restore, RestorePoint
 from runtime.cluster.signals import Phase
 from runtime.ids import Cursor, Incarnation, Rank, Step
 from tests.unit.cluster.world import PLAN, World, done_of, vote_on
@@ -79,6 +80,34 @@ def test_a_drifted_worker_heals_in_its_session_and_computes_again() -> None:
     agreed(world, 0, 2)
     assert world.order.contributors == (0, 1, 2)
     assert (world.closed, world.facts(facts.WorkerLost)) == ([], [])
+
+
+def drifted_again(world: World, times: int) -> None:
+    """Worker 1 of three drifts so often, and gets the others' state each time but the last."""
+    for time in range(times):
+        vote(world, {0: "good", 1: "bad", 2: "good"})
+        agreed(world, 0, 2)
+        if time < times - 1:
+            world.say(1, Holding(world.last(1, Heal).step, 0.5, 100, (Rank(0), Rank(2))))
+            agreed(world, 0, 2)
+
+
+def test_a_device_that_drifts_a_third_time_leaves_for_good_and_is_not_waited_for() -> None:
+    world = World(THREE).start(0, 1, 2)
+    drifted_again(world, MOST_SUSPICIONS)
+    assert [fact.rank for fact in world.facts(facts.ReplicaDrifted)] == [1, 1, 1]
+    assert [(fact.rank, fact.incarnation) for fact in world.facts(facts.WorkerRetired)] == [(1, 1)]
+    assert world.last(1, Finish).outcome == "evicted"
+    assert world.order.receivers == (0, 2)
+    before = world.order.step
+    agreed(world, 0, 2)
+    assert world.order.step == before + 1
+
+
+def test_a_device_that_drifts_less_often_stays() -> None:
+    world = World(THREE).start(0, 1, 2)
+    drifted_again(world, MOST_SUSPICIONS - 1)
+    assert world.facts(facts.WorkerRetired) == []
 
 
 def test_a_drifted_worker_is_not_believed_when_it_joins_anew_before_it_has_healed() -> None:
