@@ -3,8 +3,10 @@
 Two faults look alike from outside and are told apart here. A worker that sends no beats at all is stopped (its trio
 loop sends one each second). A worker that beats but stays in a phase of its own work is stuck on its device. A worker
 that waits for others (exchange, vote, idle) is never accused: it waits because somebody else is. In its first step a
-worker compiles and touches all of its memory, so there it may take ten times as long to get on. The detector judges
-itself first: if its own clock jumped (a sleeping laptop, a starved process), everybody gets a new start.
+worker compiles and touches all of its memory, so there it may take ten times as long to get on. Where all of them stay
+in their own work at once, they are rather slow together (a machine that is busy with something else) than broken
+together, and replacing them all would lose the state: so then they have three times as long. The detector judges itself
+first: if its own clock jumped (a sleeping laptop, a starved process), everybody gets a new start.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ LOADING = "load"
 PATIENT = frozenset({LOADING, "restore", "evaluate"})
 """Phases that are long by nature, and in which an import may keep the interpreter from beating."""
 PATIENCE = 10.0
+TOGETHER = 3.0
+"""As much longer may own work take where every worker is at it, and beats."""
 LAG_SECONDS = 5.0
 """A judge that was itself away for longer than this does not judge."""
 _WEIGHT = 0.2
@@ -97,18 +101,25 @@ class HangDetector:
             for seen in self._seen.values():
                 seen.beat_at = seen.moved_at = now
             return []
-        hung = []
+        hung, together = [], self._are_slow_together(now)
         for rank, seen in list(self._seen.items()):
-            exceeded = [(quiet, limit) for quiet, limit in self._waits(seen, now) if quiet > limit]
+            exceeded = [(quiet, limit) for quiet, limit in self._waits(seen, now, together) if quiet > limit]
             if exceeded:
                 hung.append(Hung(rank, seen.incarnation, seen.place[1], *max(exceeded)))
                 del self._seen[rank]
         return hung
 
-    def _waits(self, seen: _Seen, now: float) -> list[tuple[float, float]]:
+    def _are_slow_together(self, now: float) -> bool:
+        """Whether several are past loading, and all of these have been in their own work for long."""
+        at_work = [seen for seen in self._seen.values() if seen.place[1] not in PATIENT]
+        long = self.limit_seconds / 2
+        return len(at_work) > 1 and all(seen.place[1] in OWN_WORK and now - seen.moved_at > long for seen in at_work)
+
+    def _waits(self, seen: _Seen, now: float, together: bool) -> list[tuple[float, float]]:
         """(seconds so far, most of them): without a beat, and in its own work without getting on."""
         step, phase = seen.place
         waits = [(now - seen.beat_at, self.limit_seconds * (PATIENCE if phase in PATIENT else 1.0))]
         if phase in OWN_WORK:
-            waits.append((now - seen.moved_at, self.limit_seconds * (PATIENCE if step == seen.first_step else 1.0)))
+            patience = PATIENCE if step == seen.first_step else TOGETHER if together else 1.0
+            waits.append((now - seen.moved_at, self.limit_seconds * patience))
         return waits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.cluster.detector import LAG_SECONDS, PATIENCE, HangDetector, Hung
+from runtime.cluster.detector import LAG_SECONDS, PATIENCE, TOGETHER, HangDetector, Hung
 from runtime.ids import Incarnation, Rank
 
 ZERO, ONE = Rank(0), Incarnation(1)
@@ -41,6 +41,37 @@ def test_a_worker_that_beats_but_stays_in_its_own_work_is_hung_on_its_device() -
         detector.beat(ZERO, ONE, 2, "compute", float(second))
         found += detector.judge(float(second))
     assert [(hung.phase, hung.quiet_seconds, hung.limit_seconds) for hung in found] == [("compute", 11.0, 10.0)]
+
+
+def stuck(*phases: str, until: int) -> list[tuple[Rank, float]]:
+    """Worker k stays in phases[k] of its second step, and beats; (rank, limit) of whoever was found. Limit: 10 s."""
+    detector = HangDetector(10.0, 10.0)
+    for rank in range(len(phases)):
+        detector.beat(Rank(rank), ONE, 1, "compute", 0.0)
+    found = []
+    for second in range(1, until + 1):
+        for rank, phase in enumerate(phases):
+            detector.beat(Rank(rank), ONE, 2, phase, float(second))
+        found += detector.judge(float(second))
+    return [(hung.rank, hung.limit_seconds) for hung in found]
+
+
+def test_where_all_stay_in_their_own_work_they_are_slow_together_and_have_longer() -> None:
+    last = int(10 * TOGETHER) + 1
+    assert stuck("compute", "compute", "feed", until=last) == []
+    assert stuck("compute", "compute", "feed", until=last + 1) == [(rank, 10 * TOGETHER) for rank in range(3)]
+
+
+def test_one_that_others_wait_for_is_hung_and_so_is_one_beside_whom_others_load() -> None:
+    assert stuck("compute", "exchange", "exchange", until=12) == [(0, 10.0)]
+    assert stuck("compute", "load", until=12) == [(0, 10.0)]
+
+
+def test_several_that_do_not_beat_are_hung_all_the_same() -> None:
+    detector = HangDetector(10.0, 10.0)
+    for rank in range(2):
+        detector.beat(Rank(rank), ONE, 1, "compute", 0.0)
+    assert [hung.rank for second in range(1, 12) for hung in detector.judge(float(second))] == [0, 1]
 
 
 def test_the_first_step_of_each_incarnation_may_take_long_but_not_in_silence() -> None:
