@@ -120,6 +120,7 @@ class Asked(Table):
     xtc_threshold: Fraction = 0.1
     logit_bias: Mapping[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    """A request with one is computed alone, after those that came before it: what it draws depends on nobody else."""
     stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     n: Literal[1] | None = None
 

@@ -258,8 +258,7 @@ class Trainer:
         except Aborted:
             return False
         except PeerLost as lost:
-            peer = getattr(lost, "rank", -1)
-            await session.say(ExchangeFailed(order.generation, Step(order.state + 1), peer, str(lost)))
+            await session.say(_failed(order.generation, Step(order.state + 1), lost))
             return False
         finally:
             self._spreading = None
@@ -299,8 +298,7 @@ class Trainer:
         except PeerLost as lost:
             if not votes:
                 raise StaleGeneration(f"missed step {order.step} while catching up: {lost}") from lost
-            peer = getattr(lost, "rank", -1)
-            await session.say(ExchangeFailed(order.generation, order.step, peer, str(lost)))
+            await session.say(_failed(order.generation, order.step, lost))
             return
         if votes:
             self._next = await begin_next(order, rank, self._local, self.parts)  # the device first: it must not wait
@@ -313,8 +311,7 @@ class Trainer:
         except Aborted:
             return
         except PeerLost as lost:  # of another stage of the pipeline
-            peer = getattr(lost, "rank", -1)
-            await session.say(ExchangeFailed(order.generation, Step(order.state + 1), peer, str(lost)))
+            await session.say(_failed(order.generation, Step(order.state + 1), lost))
             return
         await session.say(found)
 
@@ -389,3 +386,8 @@ class Trainer:
     def _healing(self) -> tuple[float, int, tuple[Rank, ...]]:
         assert self._healed is not None  # only asked while healing
         return self._healed.seconds, self._healed.size_bytes, self._healed.sources
+
+
+def _failed(generation: Generation, step: Step, lost: PeerLost) -> ExchangeFailed:
+    """What the coordinator is told of a sum that never came; -1 where nobody in particular is missed."""
+    return ExchangeFailed(generation, step, getattr(lost, "rank", -1), str(lost))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from console.cli import config_import
+from console.cli.configured import add_config
 
 if TYPE_CHECKING:
     from runtime.config.load import Resolved
@@ -27,15 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = _subcommand(commands, "show", "print every value and where it came from")
     show.set_defaults(act=_show)
     for reader in (check, show):
-        reader.add_argument("config", type=Path, metavar="CONFIG", help="a .toml or .yaml file")
-        reader.add_argument(
-            "--set",
-            dest="overrides",
-            action="append",
-            default=[],
-            metavar="TABLE.KEY=VALUE",
-            help="a value that counts instead of the file's (may be repeated)",
-        )
+        add_config(reader)
         reader.add_argument("--json", action="store_true", help="print JSON on stdout")
     new = _subcommand(commands, "new", "write a commented file with every key and its default")
     new.set_defaults(act=_new)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from console.cli.configured import add_config
+
 if TYPE_CHECKING:
     from runtime.data.dataset import Datasets, Sample
 
@@ -22,15 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="preview")
     help_line = "print the first samples as they are tokenised, with the learnt part marked"
     preview = commands.add_parser("preview", help=help_line, description=help_line)
-    preview.add_argument("config", type=Path, metavar="CONFIG", help="a .toml file")
-    preview.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="TABLE.KEY=VALUE",
-        help="a value that counts instead of the file's (may be repeated)",
-    )
+    add_config(preview)
     preview.add_argument("--samples", type=int, default=1, metavar="N", help="how many samples (default: %(default)s)")
     preview.add_argument("--json", action="store_true", help="one JSON object instead of text")
     preview.add_argument(

@@ -12,6 +12,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from console.cli.configured import add_set
+
 if TYPE_CHECKING:
     from runtime.app.judging import Judgement
 
@@ -26,10 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--step", type=int, metavar="N", help="this checkpoint of the run instead of the newest good one"
     )
-    parser.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="TABLE.KEY=VALUE",
-        help="a value that counts instead of the file's (may be repeated)",
-    )  # fmt: skip
+    add_set(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object, with every answer, instead of lines")
 
 

@@ -7,25 +7,15 @@ import json
 import sys
 from pathlib import Path
 
-from console.cli.commands.run import overrides_of
+from console.cli.configured import add_config, add_workers, overrides_of
 
 HELP = "what a run needs per device, before anything is started: memory, stages, schedule"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """CONFIG, what may be said instead of in it, and the form of the answer."""
-    parser.add_argument("config", metavar="CONFIG", type=Path, help="the run's TOML file")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one key, as TOML would write it; may be repeated",
-    )
-    parser.add_argument(
-        "--workers", metavar="N", type=int, help="how many workers (the same as --set parallel.workers=N)"
-    )
+    add_config(parser)
+    add_workers(parser)
     parser.add_argument("--memory-gb", metavar="GB", type=float, help="memory of a device that stages must fit into")
     parser.add_argument("--schedule-csv", metavar="FILE", type=Path, help="write the pipeline's schedule, all actions")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from console.cli.configured import add_config, add_workers, overrides_of
 
 HELP = "train as a configuration says: supervised, headless, resumed after an interruption"
 
@@ -12,24 +13,14 @@ PROGRESS_MODES = ("auto", "live", "plain", "json", "none")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """CONFIG, and what may be said on the command line instead of in it."""
-    parser.add_argument("config", metavar="CONFIG", type=Path, help="the run's TOML file")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="TABLE.KEY=VALUE",
-        action="append",
-        default=[],
-        help="override one key, as TOML would write it; may be repeated",
-    )
+    add_config(parser)
     parser.add_argument(
         "--resume",
         metavar="auto|never|PATH",
         help="auto: go on where an interrupted run stopped; never: begin anew; PATH: from that checkpoint "
         "(default: what run.resume says)",
     )
-    parser.add_argument(
-        "--workers", metavar="N", type=int, help="how many workers (the same as --set parallel.workers=N)"
-    )
+    add_workers(parser)
     parser.add_argument(
         "--progress",
         choices=PROGRESS_MODES,
@@ -44,9 +35,3 @@ def run(args: argparse.Namespace) -> int:
     from console.cli.headless import train
 
     return train(args.config, overrides_of(args), resume=args.resume, progress_mode=args.progress)
-
-
-def overrides_of(args: argparse.Namespace) -> list[str]:
-    """Everything that the command line says about the configuration, in one form: `table.key=value`."""
-    workers = [] if args.workers is None else [f"parallel.workers={args.workers}"]
-    return [*args.overrides, *workers]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from console.cli import main, train
-from console.cli.commands import run
+from console.cli.configured import overrides_of
 
 
 def test_help_is_a_result_and_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,9 +63,9 @@ def test_a_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
 def test_everything_said_about_the_configuration_becomes_an_override() -> None:
     args = train.parser().parse_args(["a.toml", "--set", "run.seed=1", "--workers", "3", "--set", "optim.lr=0.1"])
     assert args.config == Path("a.toml")
-    assert run.overrides_of(args) == ["run.seed=1", "optim.lr=0.1", "parallel.workers=3"]
+    assert overrides_of(args) == ["run.seed=1", "optim.lr=0.1", "parallel.workers=3"]
     assert (args.resume, args.progress) == (None, "auto")
-    assert run.overrides_of(train.parser().parse_args(["a.toml"])) == []
+    assert overrides_of(train.parser().parse_args(["a.toml"])) == []
 
 
 @pytest.mark.parametrize("command", [lambda words: main.main(["run", *words]), train.main], ids=["run", "mlx-train"])

@@ -96,7 +96,7 @@ def test_it_is_torch_where_torch_is_there() -> None:
             group["lr"] = rate(t)
         optimizer.step()
     ours, _ = train(on_device(draw(0)), draw, 50, rate, **OPTIONS)
-    for name in SHAPES:  # measured against torch 1.13: 3.5e-7 at most, relative
+    for name in SHAPES:  # measured: torch 1.13 3.5e-7 at most, relative; torch 2.13 1.4e-7
         np.testing.assert_allclose(np.array(ours[name]), theirs[name].detach().numpy(), rtol=2e-6, atol=2e-7)
 
 
