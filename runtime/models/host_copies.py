@@ -73,7 +73,8 @@ def is_locked(vector: Vector) -> bool:
     if not _locked:
         return False
     first = _address(vector)  # pragma: no cover - needs CUDA
-    return any(start <= first and first + vector.nbytes <= stop for start, stop in _locked.items())  # pragma: no cover
+    spans = _locked.items()  # pragma: no cover - needs CUDA
+    return any(start <= first and first + vector.nbytes <= stop for start, stop in spans)  # pragma: no cover - the same
 
 
 def is_cuda() -> bool:
