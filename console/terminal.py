@@ -40,6 +40,8 @@ class TerminalDriver(LinuxDriver):
         """The input thread ends now."""
         os.write(self._wake_writer, b".")
         super().disable_input()
+        if select.select([self._wake_reader], [], [], 0)[0]:  # there was none; the next one shall not end by it
+            os.read(self._wake_reader, _READ_BYTES)
 
     def close(self) -> None:
         """Nothing is written or read any more."""
@@ -57,6 +59,7 @@ class TerminalDriver(LinuxDriver):
             ready, _, _ = select.select([self.fileno, self._wake_reader], [], [], KEY_SECONDS if looks else None)
             if self._wake_reader in ready:
                 os.read(self._wake_reader, _READ_BYTES)
+                break  # exit_event may not be set yet, and nobody would wake it a second time
             if self.fileno in ready:
                 data = self._read()
                 if not data:
