@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
 from tests.virtual.code import Code
+from tests.virtual.history import History, history_of, parted_history_of
 
 MODULES = (
     "runtime.cluster.placement",
@@ -48,6 +50,8 @@ class Mutation:
     new: str
     also: tuple[str, str, str] = ("", "", "")
     """Module, old and new of a second edit, where the protocol has two lines of defence."""
+    histories: Callable[[int], History] = history_of
+    """Those among which it is looked for."""
 
     def applied(self, module: str, source: str) -> str:
         """The source of `module` with the mistake; AssertionError when the code has moved on."""
@@ -95,6 +99,9 @@ MUTATIONS = (
     Mutation("a drifted worker keeps its place", 3, "cluster.drift", "        roster.distrust(*(roster.entries[rank] for rank in opinion.drifted))\n", ""),
     Mutation("a drifted worker's shards are counted all the same", 3, "cluster.drift", "return Again(f\"{_names(tuple(opinion.drifted))} drifted from the others\")", "return None"),
     Mutation("a newcomer is asked for the hash of nothing", 6, "trainer.step", "order.verify and rank in order.contributors", "order.verify"),
+    Mutation("who cannot reach the disk is to write", 0, "cluster.membership", " if not entry.join.is_away)", ")", histories=parted_history_of),
+    Mutation("who cannot reach the disk is to restore", 1, "cluster.gathering", " if not (book.saves.newest.path and entry.join.is_away))", ")", histories=parted_history_of),
+    Mutation("a last checkpoint that nobody could write stays unwritten", 22, "cluster.gathering", "if book.phase is Phase.CLOSING and not book.roster.writers:", "if False:", histories=parted_history_of),
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.virtual.history import history_of, sharded_history_of
+from tests.virtual.history import history_of, parted_history_of, sharded_history_of
 from tests.virtual.ledger import Violation
 from tests.virtual.run import play
 
@@ -18,10 +18,12 @@ def main() -> int:
     parser.add_argument("first", type=int, nargs="?", default=0)
     parser.add_argument("count", type=int, nargs="?", default=300)
     parser.add_argument("--journal", action="store_true", help="print each run's journal")
-    parser.add_argument("--sharded", action="store_true", help="with a sharded optimizer")
+    told_by = parser.add_mutually_exclusive_group()
+    told_by.add_argument("--sharded", action="store_true", help="with a sharded optimizer")
+    told_by.add_argument("--parted", action="store_true", help="with workers on other machines than the disk")
     parser.add_argument("--stop", action="store_true", help="stop at the first seed that breaks an invariant")
     args = parser.parse_args()
-    told = sharded_history_of if args.sharded else history_of
+    told = sharded_history_of if args.sharded else parted_history_of if args.parted else history_of
     struck: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     commits, rollbacks, failures, began = 0, 0, [], time.perf_counter()

@@ -46,11 +46,14 @@ class VirtualWriter:
     disk: Disk
     report: Callable[[CheckpointDone | ShardWritten], None]
     nursery: trio.Nursery
+    is_away: bool = False
+    """On another machine than the disk."""
     turn: trio.Lock = field(default_factory=trio.Lock)
     unsealed: dict[str, State] = field(default_factory=dict)
 
     async def write(self, engine: Engine, order: Order) -> None:
         assert order.save is not None
+        demand(not self.is_away, f"I5 worker {self.rank} cannot reach the disk that it is to write to")
         writers, attempt = order.save.writers, order.save.attempt
         shares = len(writers) if order.holders else min(len(writers), self.disk.shares)
         if writers.index(self.rank) >= shares:

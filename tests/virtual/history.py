@@ -63,6 +63,8 @@ class History:
     replicas: int = 2
     speeds: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     """Speeds of the ranks that are not usual: of each third of the run's steps."""
+    near: int = 1 << 30
+    """Ranks from this one on are on another machine than the disk."""
 
     def speed(self, rank: int, step: int) -> float:
         """How fast the device of `rank` computes `step`; the usual is 1."""
@@ -96,7 +98,8 @@ class History:
             f"{'deterministic' if self.deterministic else 'sums by rank'}, poison {sorted(self.poison)}, "
             f"failing writes {sorted(self.failing_writes)}, shares of a state {self.shares_of_a_state}, "
             f"late {dict(self.late)}, stop at {self.stop_at}, verify every {self.verify_every}, "
-            f"speeds {dict(self.speeds)}, {self.slices} slices in {self.replicas} copies"
+            f"speeds {dict(self.speeds)}, {self.slices} slices in {self.replicas} copies, "
+            f"away from rank {self.near} on"
         )
         return "\n".join([head, f"  rates {self.rates}", *(f"  {fault}" for fault in self.faults)])
 
@@ -138,6 +141,12 @@ def sharded_history_of(seed: int) -> History:
     history, random = history_of(seed), Random(2_400_072 + seed)
     faults = tuple(fault for fault in history.faults if fault.kind != "drift")
     return replace(history, slices=random.choice((4, 6, 10)), replicas=random.choice((1, 2, 2, 2, 3)), faults=faults)
+
+
+def parted_history_of(seed: int) -> History:
+    """The same with some of the workers, and those that are added, on other machines."""
+    history = history_of(seed)
+    return replace(history, near=Random(2_600_072 + seed).randint(1, history.workers))
 
 
 def _with_devices(history: History, random: Random) -> History:

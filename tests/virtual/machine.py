@@ -102,7 +102,12 @@ class Worker:
 
     def load(self, path: str) -> State | None:
         """See `engine.Host`."""
-        return self.disk.states.get(path)
+        return None if self.is_away else self.disk.states.get(path)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the disk is on another machine."""
+        return self.rank >= self.history.near
 
     async def run(self) -> None:
         """Until the run is over (`finished`), or the process is dead or `refused`."""
@@ -127,8 +132,9 @@ class Worker:
             host="here",
             device="pretended",
             pid=1,
+            is_away=self.is_away,
         )
-        writer = VirtualWriter(self.rank, self.disk, lambda done: trainer.report(done), nursery)  # noqa: PLW0108 - it is made below
+        writer = VirtualWriter(self.rank, self.disk, lambda done: trainer.report(done), nursery, is_away=self.is_away)  # noqa: PLW0108 - it is made below
         pulse = Pulse(lambda step, phase: self.beat(self, step, phase))
         trainer = self.code.Trainer(identity, Parts(self.engine, VirtualFeeder(self.history), exchange, writer, pulse))
         nursery.start_soon(self._beats, pulse)

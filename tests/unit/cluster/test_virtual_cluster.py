@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.support.protocol_mutations import MUTATIONS, Mutation, mutant
-from tests.virtual.history import FAULT_KINDS, Fault, History, history_of, sharded_history_of
+from tests.virtual.history import FAULT_KINDS, Fault, History, history_of, parted_history_of, sharded_history_of
 from tests.virtual.ledger import Violation
 from tests.virtual.run import play
 
@@ -16,6 +16,7 @@ BLOCK, MEASURED = 20, 6
 """Seeds of one test; of the one whose lines are counted, because counting takes as long again."""
 MOST_SEEDS_FOR_A_MUTATION = 150
 SHARDED_SEEDS = 8
+PARTED_SEEDS = 20
 SLOW = dict.fromkeys(range(3), (0.05, 0.05, 0.05))
 """Steps that last long enough for a dead worker to come back before the next one dies."""
 
@@ -39,6 +40,11 @@ def test_no_history_breaks_an_invariant(first: int) -> None:
 @pytest.mark.long
 def test_no_history_of_a_sharded_run_breaks_an_invariant() -> None:
     assert all(play(sharded_history_of(seed)).commits > 0 for seed in range(SHARDED_SEEDS))
+
+
+@pytest.mark.long
+def test_no_history_of_workers_on_other_machines_than_the_disk_breaks_an_invariant() -> None:
+    assert all(play(parted_history_of(seed)).commits > 0 for seed in range(PARTED_SEEDS))
 
 
 def test_a_sharded_run_that_loses_each_worker_once_rolls_nothing_back() -> None:
@@ -78,7 +84,7 @@ def test_a_deliberate_mistake_in_the_protocol_is_found_by_some_seed(mutation: Mu
 
     def breaks(seed: int) -> bool:
         try:
-            play(history_of(seed), code)
+            play(mutation.histories(seed), code)
         except Violation:
             return True
         return False
