@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,9 @@ from console.client.commands import PROGRAM, command
 
 PLAN_SECONDS = 120.0
 PREVIEW_SECONDS = 300.0
+JOURNAL_NAME = "events.jsonl"
+OWNER_NAME = "run.pid"
+"""In a run's folder: JSON that names the process which drives it; empty once it has let go."""
 
 
 class Refused(Exception):
@@ -24,10 +27,11 @@ class Started(NamedTuple):
     """A run that lives on by itself."""
 
     process: subprocess.Popen[bytes]
-    folder: Path
+    runs: Path
+    """Its folder will be one of this folder's; which one, the run decides: `name`, `name-2`, ..."""
     log: Path
-    told_bytes: int
-    """Length of the run's journal when it was started."""
+    told_bytes: Mapping[Path, int]
+    """Lengths of the journals that were there when it was started."""
 
 
 async def plan(config: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -58,40 +62,59 @@ def last_words(said: str) -> str:
     return "\n".join(told).removeprefix("error: ")
 
 
-def start_run(config: Path, folder: Path, resume: str = "") -> Started:
-    """`run CONFIG` in a session of its own, with its words in a file beside the run's folder. Raises OSError.
+def start_run(config: Path, folder: Path) -> Started:
+    """`run CONFIG`, whose folder is `folder` or the next number of that name. Raises OSError."""
+    return start(["run", str(config)], folder)
+
+
+def start(words: Sequence[str], folder: Path) -> Started:
+    """A command that trains, in a session of its own, with its words in a file beside `folder`. Raises OSError.
 
     It lives on when this process ends. The terminal's signals do not reach it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    log, told = folder.parent / f"{folder.name}.log", _told_bytes(folder)
-    words = ["run", str(config), "--progress", "plain", *(["--resume", resume] if resume else [])]
-    with log.open("ab") as file:
+    runs = folder.parent
+    runs.mkdir(parents=True, exist_ok=True)
+    log, told = runs / f"{folder.name}.log", _journals(runs)
+    with log.open("wb") as file:
         process = subprocess.Popen(
-            [*PROGRAM, *words],
+            [*PROGRAM, *words, "--progress", "plain"],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             start_new_session=True,
             env={**os.environ, "NO_COLOR": "1"},
         )
-    return Started(process, folder, log, told)
+    return Started(process, runs, log, told)
 
 
-async def begun(started: Started, look_seconds: float = 0.1) -> None:
-    """Wait until the run has said something in its journal. Raises Refused when it ends before."""
-    while _told_bytes(started.folder) == started.told_bytes:
-        if started.process.poll() is not None:
+async def begun(started: Started, look_seconds: float = 0.1) -> Path:
+    """The run's folder, once it has said something in its journal. Raises Refused when it ends before."""
+    while True:
+        code = started.process.poll()  # asked before the journals: what it said last must be seen
+        grown = [
+            folder
+            for folder, told in _journals(started.runs).items()
+            if told > started.told_bytes.get(folder, 0) and (code is not None or _is_driven_by(folder, started))
+        ]
+        if grown and not code:
+            return max(grown, key=lambda folder: (folder / JOURNAL_NAME).stat().st_mtime)
+        if code is not None:
             said = started.log.read_text(errors="replace")
-            raise Refused(last_words(said) or f"it ended with {started.process.returncode}")
+            raise Refused(last_words(said) or f"it ended with {code}")
         await asyncio.sleep(look_seconds)
 
 
-def _told_bytes(folder: Path) -> int:
+def _is_driven_by(folder: Path, started: Started) -> bool:
     try:
-        return (folder / "events.jsonl").stat().st_size
-    except OSError:
-        return 0
+        owner: dict[str, Any] = json.loads((folder / OWNER_NAME).read_bytes())
+    except (OSError, ValueError):  # no file, or half a text
+        return False
+    return owner.get("pid") == started.process.pid
+
+
+def _journals(runs: Path) -> dict[Path, int]:
+    """The length of each run's journal."""
+    return {path.parent: path.stat().st_size for path in runs.glob(f"*/{JOURNAL_NAME}")}
 
 
 def _sets(overrides: Sequence[str]) -> list[str]:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import on
 
+from console.client.children import Refused, begun, start
 from console.client.commands import Done
 from console.client.home import Home
 from console.client.targets import Moment, Target
 from console.dialogs.ask import AskDialog
-from console.messages.intents import Copy, Say
+from console.dialogs.pick import PickDialog
+from console.messages.intents import Attach, Copy, Say
 from console.screens.base import BaseScreen
 from console.state.figures import size
-from console.state.shelf import Shelf, detail_lines, fork_command, on_disk, resume_command, shelf_rows, verified_of
+from console.state.shelf import (
+    Shelf,
+    begin_choices,
+    detail_lines,
+    fork_command,
+    on_disk,
+    resume_command,
+    shelf_rows,
+    verified_of,
+)
 from console.state.spans import Line, line
 from console.widgets.sheet import Row, Sheet
 from runtime.view.cards import CheckpointCard
@@ -70,12 +83,12 @@ class CheckpointsScreen(BaseScreen):
         self._draw_chosen()
 
     def do_resume(self) -> None:
-        """The command that goes on from here."""
-        self._with_chosen(self._copy, resume_command, "the command")
+        """A run that goes on from here."""
+        self._with_chosen(self._ask_begin, resume_command)
 
     def do_fork(self) -> None:
-        """The command that goes on as another run."""
-        self._with_chosen(self._copy, fork_command, "the command")
+        """The same, under another name."""
+        self._with_chosen(self._ask_begin, fork_command)
 
     def do_verify(self) -> None:
         """Every byte."""
@@ -104,9 +117,6 @@ class CheckpointsScreen(BaseScreen):
         else:
             act(card, *more)
 
-    def _copy(self, card: CheckpointCard, made: Callable[..., str], what: str) -> None:
-        self.post_message(Copy(self._typed(card, made), what))
-
     def _typed(self, card: CheckpointCard, made: Callable[..., str]) -> str:
         """What a person types here to have a command run where the run's folder lies."""
         moment = self.moment
@@ -115,6 +125,37 @@ class CheckpointsScreen(BaseScreen):
             return ""
         folder = moment.target.name if moment.target.folder is not None else home.folder or "RUN"
         return home.by_hand(made(card, moment.view, folder, is_far=home.is_far))
+
+    def _ask_begin(self, card: CheckpointCard, made: Callable[..., str]) -> None:
+        """Start the command here, or copy it; a console that may only look, or looks at another machine, copies it."""
+        if self.moment is None:
+            return
+        target, told = self.moment.target, self._typed(card, made)
+        if target.folder is None or not target.may_act:
+            self.post_message(Copy(told, "the command"))
+            return
+        folder = target.folder
+
+        def answered(answer: str | None) -> None:
+            if answer == "copy":
+                self.post_message(Copy(told, "the command"))
+            elif answer == "start":
+                self.post_message(Say(f"starting from step {card.step} ..."))
+                self.run_worker(self._begin(told, folder), group="begin", exclusive=True)
+
+        is_live = self.moment.liveness == "live" and not self.moment.view.run.outcome
+        choices = begin_choices(card, target.name, is_live=is_live)
+        self.app.push_screen(PickDialog(f"train on from step {card.step}", choices), answered)
+
+    async def _begin(self, told: str, folder: Path) -> None:
+        try:
+            place = await begun(start(shlex.split(told)[1:], folder))
+        except Refused as refused:
+            self.post_message(Say(str(refused), is_bad=True))
+        except OSError as failed:
+            self.post_message(Say(f"it cannot be started: {failed.strerror}", is_bad=True))
+        else:
+            self.app.post_message(Attach(str(place), is_own=True))
 
     def _ask_export(self, card: CheckpointCard) -> None:
         name = f"{self.moment.view.run.name or 'model'}-{card.step}" if self.moment else "model"

@@ -93,6 +93,8 @@ class ConfigScreen(Beginning, BaseScreen):
         if not self.is_mounted or not self.query("#form"):
             return
         sheet = self.query_one("#form", Sheet)
+        if self.has_class("-begin") and self.form is not None:
+            self.call_after_refresh(self.lay_out)  # what is shown from now on has no width yet
         self.set_class(self.form is None, "-begin")
         if self.form is None:
             self.show_beginnings(sheet)
@@ -352,13 +354,13 @@ class ConfigScreen(Beginning, BaseScreen):
     async def _start(self, path: Path, folder: Path) -> None:
         try:
             self.launched = start_run(path, folder)
-            await begun(self.launched)
+            place = await begun(self.launched)
         except Refused as refused:
             self.post_message(Say(str(refused), is_bad=True))
         except OSError as failed:
             self.post_message(Say(f"{folder} cannot be made: {failed.strerror}", is_bad=True))
         else:
-            self.app.post_message(Attach(str(folder), is_own=True))
+            self.app.post_message(Attach(str(place), is_own=True))
 
 
 def _broken(form: Form, text: str) -> str:

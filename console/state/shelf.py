@@ -133,6 +133,16 @@ def fork_command(card: CheckpointCard, view: RunView, run: str, *, is_far: bool 
     return resume_command(card, view, run, name=name, is_far=is_far)
 
 
+def begin_choices(card: CheckpointCard, run: str, *, is_live: bool) -> list[tuple[str, str]]:
+    """What can be done with the command that goes on from a checkpoint: key and words of each."""
+    beside = f"; {run} goes on beside it" if is_live else f"; nothing in {run} changes"
+    return [
+        ("start", f"start it here, as a run of its own{beside}"),
+        ("copy", "copy the command"),
+        ("", "not yet"),
+    ]
+
+
 def _cells(card: CheckpointCard, shelf: Shelf, *, is_newest: bool, is_best: bool) -> list[Line]:
     disk, words = shelf.disk.get(card.step), _STATES[card.state]
     loss = next((value for name, value in (disk.metrics if disk else {}).items() if name in _LOSSES), None)

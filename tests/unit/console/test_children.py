@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -52,15 +54,46 @@ def test_a_command_gives_its_answer_or_its_sentence(tmp_path: Path) -> None:
     assert last_words("1\n2\n3\n4\n") == "2\n3\n4"
 
 
+@contextmanager
+def started(code: str, runs: Path, told: dict[Path, int]) -> Iterator[Started]:
+    log = runs / "one.log"
+    with (
+        log.open("wb") as file,
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=file, cwd=runs) as process,
+    ):
+        yield Started(process, runs, log, told)
+        process.kill()
+
+
 def test_a_run_that_ends_before_it_says_anything_is_told_with_its_last_words(tmp_path: Path) -> None:
-    log = tmp_path / "one.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-c", "print('error: no such data')"], stdout=file)
+    async def used() -> None:
+        with (
+            started("print('error: no such data'); raise SystemExit(2)", tmp_path, {}) as run,
+            pytest.raises(Refused, match="no such data"),
+        ):
+            await begun(run, look_seconds=0.01)
+
+    in_console(used)
+
+
+@pytest.mark.parametrize("last", ["pass", "import sys; sys.stdin.read()"], ids=["ended", "training"])
+def test_a_run_is_followed_in_the_folder_that_it_has_taken_not_in_that_of_its_namesake(
+    tmp_path: Path, last: str
+) -> None:
+    for name in ("one", "one-2"):
+        (tmp_path / name).mkdir()
+    namesake = tmp_path / "one" / "events.jsonl"
+    namesake.write_text("{}\n{}\n")
+    (tmp_path / "one" / "run.pid").write_text("{")
+    is_still_training = last != "pass"
+    told = {tmp_path / "one": 3 if is_still_training else namesake.stat().st_size}
+    code = (
+        "import json, os; open('one-2/run.pid', 'w').write(json.dumps({'pid': os.getpid()})); "
+        f"open('one-2/events.jsonl', 'w').write('fact\\n'); {last}"
+    )
 
     async def used() -> None:
-        with pytest.raises(Refused, match="no such data"):
-            await begun(Started(process, tmp_path / "one", log, 0), look_seconds=0.01)
-        (tmp_path / "events.jsonl").write_text("{}\n")
-        await begun(Started(process, tmp_path, log, 0))
+        with started(code, tmp_path, told) as run:
+            assert await begun(run, look_seconds=0.01) == tmp_path / "one-2"
 
     in_console(used)

@@ -355,4 +355,4 @@ def test_a_configuration_is_planned_launched_and_followed_by_keys(tmp_path: Path
     run = started[0]
     assert run is not None
     assert run.process.wait(timeout=240) == 0
-    assert "checkpoints" in {path.name for path in (tmp_path / run.folder).iterdir()}
+    assert "checkpoints" in {path.name for path in (tmp_path / run.runs / "tiny").iterdir()}

@@ -185,7 +185,7 @@ def test_lines_are_filtered_marked_and_saved(tmp_path: Path, monkeypatch: pytest
     in_console(used)
 
 
-def test_a_checkpoint_is_resumed_by_a_command_and_deleted_only_by_its_name(tmp_path: Path) -> None:
+def test_a_checkpoint_is_gone_on_from_here_or_by_a_copied_command_and_deleted_only_by_its_name(tmp_path: Path) -> None:
     folder = written(tmp_path / "tiny", story())
     (folder / "checkpoints" / "step-00000004").mkdir(parents=True)
 
@@ -196,8 +196,14 @@ def test_a_checkpoint_is_resumed_by_a_command_and_deleted_only_by_its_name(tmp_p
             screen = app.screen
             assert isinstance(screen, CheckpointsScreen)
             assert "step-00000004" in shown(app)
-            await pilot.press("r", "f")
+            await pilot.press("r")
             await settled(pilot)
+            assert "start it here, as a run of its own; nothing in runs/tiny changes" in shown(app)
+            await pilot.press("down", "enter")
+            await settled(pilot)
+            await pilot.press("f")
+            await settled(pilot)
+            await pilot.press("escape")
             assert "--resume runs/tiny/checkpoints/step-00000004" in said(app)
             await app.workers.wait_for_complete()
             screen._shelf = Shelf({4: OnDisk(4, "p", pinned=True)})
