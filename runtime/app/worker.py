@@ -16,6 +16,7 @@ import traceback
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 from setproctitle import setproctitle
@@ -33,6 +34,11 @@ from runtime.ids import Incarnation, Rank
 from runtime.models.blas import load_blas
 from runtime.models.device import DeviceKind, claim_device, default_kind, find_devices
 from runtime.supervision import supervise
+
+if TYPE_CHECKING:
+    from runtime.app.bench import Bench
+    from runtime.app.equipment import Equipment
+    from runtime.trainer.device_thread import DeviceThread
 
 
 @dataclass(frozen=True)
@@ -68,47 +74,67 @@ async def _on_device(who: _Self, parent: Parent, run_folder: Path, workers_here:
         if called is None:
             return
         who = called
-    is_spare = who.rank < 0
-    if not is_spare:
+    if who.rank >= 0:
         claim_device(who.rank)
     # Everything below imports mlx, which must find the fast BLAS in place, and no device but its own.
     from runtime.app.bench import Bench
-    from runtime.app.equipment import prepare
-    from runtime.app.worker_tree import worker_tree
     from runtime.trainer.device_thread import open_device_thread
 
     async with open_device_thread() as device:
         equipment = None
-        if is_spare:
-            # elsewhere the model's memory belongs to those who train, and which stage it is of a pipeline nobody knows
-            if default_kind() is DeviceKind.CPU and config.parallel.pipeline == 1:
-                equipment = await device.run(prepare, config, run_folder, who.rank)
+        if who.rank < 0:
+            equipment = await _equipped_in_advance(device, config, run_folder, who)
             parent.report(EQUIPPED, {})
-            found = await _called_up(parent)
-            if found is None:
+            called = await _called_up(parent)
+            if called is None:
                 return
-            who = found
+            who = called
         parent.beat(0, "load")
-        try:
-            if equipment is None:
-                equipment = await device.run(prepare, config, run_folder, who.rank)
-        except MlxdError:
-            raise
-        except Exception:  # a first start that fails is no crash loop: say everything, and end the run
-            if who.incarnation > 1:
-                raise
-            traceback.print_exc()
-            sys.exit(CANNOT_START)
+        if equipment is None:
+            equipment = await _equipped(device, config, run_folder, who)
         log.info("rank %d, incarnation %d: %s", who.rank, who.incarnation, equipment.summary)
-        async with trio.open_nursery() as nursery:
-            bench = Bench(equipment, device, parent, who.rank, who.incarnation, run_folder, is_away=who.is_away)
-            nursery.start_soon(bench.obey)
-            nursery.start_soon(bench.beat)
-            try:
-                await supervise(worker_tree(bench), path=bench.path, emit=bench.emit)
-            except GaveUp as gave_up:
-                raise bench.failure or gave_up from gave_up
-            nursery.cancel_scope.cancel()
+        await _at_work(Bench(equipment, device, parent, who.rank, who.incarnation, run_folder, is_away=who.is_away))
+
+
+async def _equipped_in_advance(
+    device: DeviceThread, config: Config, run_folder: Path, spare: _Self
+) -> Equipment | None:
+    """A spare's model and data; None where it cannot know what to load, or has no memory for it."""
+    from runtime.app.equipment import prepare
+
+    # elsewhere the model's memory belongs to those who train, and which stage it is of a pipeline nobody knows
+    if default_kind() is not DeviceKind.CPU or config.parallel.pipeline > 1:
+        return None
+    return await device.run(prepare, config, run_folder, spare.rank)
+
+
+async def _equipped(device: DeviceThread, config: Config, run_folder: Path, who: _Self) -> Equipment:
+    """This worker's model and data. Ends the process where a first start fails with an error that nobody foresaw."""
+    from runtime.app.equipment import prepare
+
+    try:
+        return await device.run(prepare, config, run_folder, who.rank)
+    except MlxdError:
+        raise
+    except Exception:  # a first start that fails is no crash loop: say everything, and end the run
+        if who.incarnation > 1:
+            raise
+        traceback.print_exc()
+        sys.exit(CANNOT_START)
+
+
+async def _at_work(bench: Bench) -> None:
+    """Run the worker's actors until they are done. Raises what a person should read when they failed."""
+    from runtime.app.worker_tree import worker_tree
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.obey)
+        nursery.start_soon(bench.beat)
+        try:
+            await supervise(worker_tree(bench), path=bench.path, emit=bench.emit)
+        except GaveUp as gave_up:
+            raise bench.failure or gave_up from gave_up
+        nursery.cancel_scope.cancel()
 
 
 def _warm_up() -> None:  # pragma: no cover - needs several GPUs
