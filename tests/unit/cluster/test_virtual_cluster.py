@@ -62,6 +62,13 @@ def test_the_only_copy_of_a_slice_takes_the_run_back() -> None:
     assert (report.outcome, report.rollbacks) == ("done", 1)
 
 
+def test_a_device_that_drifts_three_times_is_dismissed_and_the_run_ends_without_it() -> None:
+    drifts = tuple(Fault("drift", rank=1, phase="feed", step=step) for step in (2, 6, 10))
+    report = play(History(seed=5, workers=3, shards=8, batch=8, steps=16, verify_every=1, faults=drifts))
+    assert (report.outcome, report.commits, report.struck["drift"]) == ("done", 16, 3)
+    assert sum("WorkerRetired(" in line for line in report.journal) == 1
+
+
 def test_the_seeds_of_ci_contain_every_kind_of_fault() -> None:
     kinds = {fault.kind for seed in range(SEEDS) for fault in history_of(seed).faults}
     assert kinds == FAULT_KINDS
