@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -20,7 +20,8 @@ from textual.screen import Screen
 from console.client.replay import ReplayFeed
 from console.client.targets import Moment, Target, Targets
 from console.dialogs.help import HelpDialog
-from console.messages.intents import Act, Attach, Copy, Go, Say
+from console.keyboard import Keyboard, Passed
+from console.messages.intents import HARMLESS, Act, Attach, Copy, Go, Say
 from console.screens.base import BaseScreen
 from console.screens.palette import Commands
 from console.state import keymap
@@ -63,6 +64,7 @@ class ConsoleApp(App[None]):
         self._open_target = open_target
         self.terminal = terminal
         self.is_frozen = False
+        self._keyboard = Keyboard(self, super().on_event)
         self.farewell = ""
         """What to print when the terminal is the shell's again."""
         for look in LOOKS:
@@ -87,12 +89,28 @@ class ConsoleApp(App[None]):
     async def on_mount(self) -> None:
         """The first screen, the feeds, the tick."""
         await self.switch_mode(TABS[0].name if self.targets.all else "config")
+        self.screen_change_signal.subscribe(self, lambda _: self._keyboard.moved(), immediate=True)
         self.targets.start()
         self.set_interval(TICK_SECONDS, self.tick)
+        self.set_interval(TICK_SECONDS, self._keyboard.look)
 
     async def on_unmount(self) -> None:
         """Nobody listens any more."""
         await self.targets.stop()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys wait for each other; ^q, the way out, waits for nobody."""
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
+            await super().on_event(event)
+        elif isinstance(event, events.Key) and event.key == "ctrl+q":
+            self.do_leave()
+        else:
+            await self._keyboard.typed(event)
+
+    @on(Passed)
+    async def passed(self, back: Passed) -> None:
+        """A key is answered, or almost."""
+        await self._keyboard.passed(back.number)
 
     def tick(self) -> None:
         """Draw what is new on the screen that is shown."""
@@ -144,12 +162,18 @@ class ConsoleApp(App[None]):
         """What changes the run: asked first, done beside the screen."""
         target = self.targets.current
         if target is not None:
+            if target.may_act and intent.kind not in HARMLESS:
+                self._keyboard.hold()  # a question will come; what is typed meanwhile is not for the screen below it
             self.run_worker(self._act(intent, target), group="act", exclusive=False)
 
     async def _act(self, intent: Act, target: Target) -> None:
         from console.screens.acting import carried_out
 
-        self.say(await carried_out(intent, target, self))
+        try:
+            said = await carried_out(intent, target, self)
+        finally:
+            self._keyboard.moved()
+        self.say(said)
 
     def do_help(self) -> None:
         """The keys of this screen."""

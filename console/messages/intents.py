@@ -6,6 +6,9 @@ from typing import Any
 
 from textual.message import Message
 
+HARMLESS = frozenset({"acknowledge", "resume"})
+"""Kinds of acts that need no question."""
+
 
 class Act(Message):
     """Do something to the current run: proposed first, shown with its effects, then committed (control.proto)."""

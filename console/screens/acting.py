@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from console.client.steer import Refused, commit, me, propose
 from console.client.wire import Unreachable
 from console.dialogs.confirm import ConfirmDialog
-from console.messages.intents import Act, Say
+from console.messages.intents import HARMLESS, Act, Say
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from console.client.targets import Target
 
 READ_ONLY = "read-only: this console may only look; start it with --operate, or as the one who started the run"
-HARMLESS = frozenset({"acknowledge", "resume"})
-"""What needs no question."""
 _WORDS = {
     "pause": "pause the run", "resume": "resume the run", "checkpoint": "checkpoint now", "stop": "stop the run",
     "add_worker": "add a worker", "remove_worker": "remove worker", "restart": "restart", "kill": "kill",

@@ -28,6 +28,8 @@ class OverviewScreen(BaseScreen):
     """Alarms over the supervision tree and the workers, events below."""
 
     SCOPE: ClassVar[str] = "overview"
+    AUTO_FOCUS: ClassVar[str] = "#tree"
+    """Where the arrows do something that is seen."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ _HEADS = (
     Column("device", most=10, weight=2),
     Column("cpu", is_right=True, weight=5),
     Column("memory", is_right=True),
+    Column("peak", is_right=True, weight=5),
     Column("plan", is_right=True, weight=6),
     Column("pos/s", is_right=True, weight=8),
     Column("shards", is_right=True, weight=7),
@@ -27,7 +28,10 @@ _ABOVE_PLAN = 1.1
 
 
 def device_rows(view: RunView, width: int) -> list[tuple[Line, str]]:
-    """The title and a row a worker; columns that say nothing in this run stay away."""
+    """The title and a row a worker; columns that say nothing in this run stay away.
+
+    `memory` is its process's now; `peak` the most that MLX held there, beside what was planned for that.
+    """
     ranks = sorted({*view.workers, *view.devices}, key=int)
     if not ranks:
         return [(line(("no worker yet", "dim")), "")]
@@ -82,7 +86,8 @@ def _cells(worker: WorkerCard | None, device: DeviceCard | None, rank: str, *, i
         _text(worker.host if worker else ""),
         _text(worker.device if worker else ""),
         line(f"{cores:.0%}") if cores is not None else _NONE,
-        line((size(peak), "warn" if over else "plain")) if peak else line(size(held)) if held else _NONE,
+        line(size(held)) if held else _NONE,
+        line((size(peak), "warn" if over else "plain")) if peak else _NONE,
         line((size(planned), "dim")) if planned else _NONE,
         _text(count(worker.positions_per_second) if worker and worker.positions_per_second else ""),
         _text(str(worker.shards) if worker and worker.shards is not None else ""),

@@ -117,7 +117,7 @@ def test_workers_show_what_is_known_of_them_and_no_empty_column() -> None:
     devices = {"0": DeviceCard(0, peak_bytes=50_000_000, planned_bytes=40_000_000, process_cpu=0.5)}
     rows = device_rows(RunView(workers=workers, devices=devices), 80)
     told = letters(rows)
-    assert [word for word in ("worker", "host", "cpu", "memory", "plan", "shards") if word not in told[0]] == []
+    assert [word for word in ("worker", "host", "cpu", "peak", "plan", "shards") if word not in told[0]] == []
     assert "pos/s" not in told[0]
     assert [word for word in ("training", "50%", "50.0 MB", "40.0 MB") if word not in told[1]] == []
     assert rows[2][1] == "run/node/worker-1"
