@@ -4,6 +4,7 @@
     resize    100 sizes in five seconds: the last picture against one that was drawn at that size alone
     lines     10,000 lines of log a second on the Logs screen
     metrics   300 metrics, ten times a second, on the Run screen
+    stalled   a console is stopped by SIGSTOP beside another one, on a live run: the monitor, the steps, the other one
     hang-up   the terminal goes away on each screen, and with a dialog open
 
 Each in a real pseudo-terminal of 100x30. The seconds from a key until its effect is on the screen are of this machine
@@ -12,6 +13,8 @@ as it was at that time.
 
 from __future__ import annotations
 
+import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -21,10 +24,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.events import Envelope, EvaluationFinished
-from runtime.events.journal import encode_line
+from runtime.events import Envelope, EvaluationFinished, StepCommitted
+from runtime.events.journal import decode_line, encode_line
 from runtime.ids import ActorPath, Step
-from tests.benchmarks.console import ENTRY, ENV, rss_mb
+from tests.benchmarks.console import ENTRY, ENV, cpu_seconds, live_run, monitor_of, rest, rss_mb
 from tests.support.letters import Letters
 from tests.support.terminals import Terminal
 from tests.unit.console.seats import written
@@ -174,6 +177,36 @@ def _watched(opened: Terminal, keys: Sequence[tuple[str, bytes]]) -> str:
     return f"{used:.1f} % of a core  {sent:.0f} B/s  {keys_told(seconds)}  {rss_mb(opened.pid):.0f} MB"
 
 
+def stalled(scratch: Path) -> str:
+    """As when its terminal or its line hangs."""
+    with live_run(scratch) as folder, console(str(folder)) as hung, console(str(folder)) as quick:
+        rest([hung, quick], 5.0)
+        monitor, told = monitor_of(folder), []
+        for name in ("both read", "one is stopped"):
+            if name != "both read":
+                os.kill(hung.pid, signal.SIGSTOP)
+            before, cpu, wrote, began = rss_mb(monitor), cpu_seconds(monitor), quick.written, time.monotonic()
+            first = steps_of(folder)
+            rest([quick], MEASURED_SECONDS)
+            took = time.monotonic() - began
+            told.append(
+                f"{name}: {(steps_of(folder) - first) / took:.1f} steps/s, the other console"
+                f" {(quick.written - wrote) / took:.0f} B/s, monitor {100 * (cpu_seconds(monitor) - cpu) / took:.2f} %"
+                f" of a core and {before:.1f} -> {rss_mb(monitor):.1f} MB"
+            )
+        os.kill(hung.pid, signal.SIGCONT)
+        letters = Letters((100, 30))
+        letters.feed(hung.read(6.0))
+        return f"{'; '.join(told)}; then: {letters.lines[0].strip()} (step {steps_of(folder)})"
+
+
+def steps_of(folder: Path) -> int:
+    """The newest step in the journal."""
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)[:-1]
+    facts = (decode_line(line).event for line in reversed(lines))
+    return next(int(fact.step) for fact in facts if isinstance(fact, StepCommitted))
+
+
 def hang_up(scratch: Path) -> str:
     """How it ends, and how soon, on each screen alone and with the help open; also where SIGHUP is ignored."""
     folder = written(scratch / "tiny", [*begun(), *steps(1, 50)])
@@ -196,7 +229,7 @@ def hang_up(scratch: Path) -> str:
     return f"{len(told)} times: codes {codes}, slowest {slowest[0]:.2f} s ({slowest[2]}), over 2 s: {late}"
 
 
-STORMS = {"long": long, "resize": resize, "lines": lines, "metrics": metrics, "hang-up": hang_up}
+STORMS = {"long": long, "resize": resize, "lines": lines, "metrics": metrics, "stalled": stalled, "hang-up": hang_up}
 
 
 def main() -> None:
