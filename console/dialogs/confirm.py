@@ -61,9 +61,12 @@ class ConfirmDialog(ModalScreen[bool]):
                 yield Button(self._title.partition(" ")[0].capitalize(), id="do", variant="warning")
 
     def on_mount(self) -> None:
-        """Nobody has the keys in the first moment."""
+        """Nobody has the keys in the first moment; a word is not typed by mistake."""
         self.query_one("#do", Button).disabled = bool(self._confirm)
-        self.set_timer(self._deaf_seconds, self.listen)
+        if self._confirm:
+            self.listen()
+        else:
+            self.set_timer(self._deaf_seconds, self.listen)
 
     def listen(self) -> None:
         """From now on keys are heard, by Cancel or by the field for the word."""

@@ -16,6 +16,10 @@ from console.state.spans import Line, line
 from console.widgets.sheet import Row, Sheet
 
 MARK = " *"
+IN_LISTS = "↑ ↓ or j k move, PgUp PgDn Home End jump, Tab goes to the next panel, Enter opens, Esc closes"
+IN_DIALOGS = (
+    "in a dialog: Enter takes, Esc leaves all as it was, ← → the other button, ^s takes a text; q closes a list"
+)
 _WIDTH = 84
 _FRAME = 7
 """Columns of border, padding and scroll bar."""
@@ -41,15 +45,16 @@ def help_rows(title: str, own: Sequence[Key], shared: Sequence[Key], width: int,
         Row(()),
         Row(line(("Everywhere", "strong"))),
         *chain.from_iterable(map(told, shared)),
-        *map(Row, _notes(any(key.acts for key in own), may_act)),
+        *map(Row, _notes(any(key.acts for key in own), may_act, width)),
     ]
 
 
-def _notes(has_acting: bool, may_act: bool) -> list[Line]:
-    notes = [(), line(("arrows or hjkl move, Tab goes to the next panel, Enter opens, Esc closes", "dim"))]
+def _notes(has_acting: bool, may_act: bool, width: int) -> list[Line]:
+    notes: list[Line] = [(), *(line((text, "dim")) for note in (IN_LISTS, IN_DIALOGS) for text in wrap(note, width))]
     if has_acting:
         off = "" if may_act else "; off here, this console is read-only (--operate)"
-        notes.append(line(("*", "warn"), (f" changes the run; it asks first{off}", "dim")))
+        first, *others = wrap(f"* changes the run; it asks first{off}", width)
+        notes += [line(("*", "warn"), (first[1:], "dim")), *(line((text, "dim")) for text in others)]
     return notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import uuid
@@ -69,6 +70,15 @@ class Tmux:
 
         absent = f" without {without!r}" if without else ""
         return until(look, within_seconds=GUARD_SECONDS, what=lambda: f"no {words}{absent} in:\n{self.screen()}")
+
+    def has_focus(self, button: str) -> None:
+        """Wait until a button is in reverse video: Enter presses it."""
+        reverse = re.compile(rf"\x1b\[(?:\d+;)*7m(?:\x1b\[[\d;]*m)* {re.escape(button)} ")
+
+        def look() -> bool:
+            return reverse.search(self._do("capture-pane", "-p", "-e")) is not None
+
+        until(look, within_seconds=GUARD_SECONDS, what=lambda: f"{button} has no focus in:\n{self.screen()}")
 
     @property
     def _tmux(self) -> Sequence[str]:

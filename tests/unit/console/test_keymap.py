@@ -6,8 +6,16 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
+from textual.widget import Widget
 
 from console.app import ConsoleApp
+from console.dialogs.ask import AskDialog
+from console.dialogs.confirm import ConfirmDialog
+from console.dialogs.help import help_rows
+from console.dialogs.lines import LinesDialog
+from console.dialogs.pick import PickDialog
+from console.dialogs.text import TextDialog
 from console.screens.base import BaseScreen, keys_line
 from console.state.keymap import FOOTER_KEYS, HELP, OF_SCREENS, as_table, footer_of, keys_of, of_tab, refusal_of, table
 from console.state.keys.row import Key
@@ -65,6 +73,23 @@ def test_the_documentation_holds_every_row() -> None:
     rows = list(table())
     assert len(as_table().splitlines()) == len(rows) + 2
     assert {scope for scope, _ in rows} == {"everywhere", *OF_SCREENS}
+
+
+@pytest.mark.parametrize("kind", [AskDialog, ConfirmDialog, LinesDialog, PickDialog, TextDialog, Sheet])
+def test_the_keys_of_dialogs_and_lists_show_in_help(kind: type[Widget]) -> None:
+    notes = help_rows("Run", keys_of("run"), (), width=77, may_act=True)
+    words = " ".join(text_of(row.parts) for row in notes[-5:]).replace(",", " ").replace(";", " ").split()
+    bindings = [binding for binding in kind.BINDINGS if isinstance(binding, Binding)]
+    shown = {name for each in bindings for name in Key(each.key, "", "", "").all_shown.split()}
+    assert shown
+    assert shown - set(words) == set()
+
+
+@pytest.mark.parametrize("width", [40, 53, 77])
+@pytest.mark.parametrize("may_act", [True, False])
+def test_no_line_of_help_is_wider_than_its_dialog(width: int, may_act: bool) -> None:
+    rows = help_rows("Overview", keys_of("overview"), (), width, may_act=may_act)
+    assert max(len(text_of(row.parts)) for row in rows) <= width
 
 
 @pytest.mark.parametrize("scope", OF_SCREENS)
