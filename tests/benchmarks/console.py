@@ -35,6 +35,7 @@ from runtime.ids import ActorPath
 from tests.support.run_process import RunProcess
 from tests.support.terminals import Terminal
 from tests.support.tiny import write_tiny_config
+from tests.support.waiting import let_pass
 from tests.unit.console.seats import written
 from tests.unit.view.told import begun, commit, steps
 
@@ -107,7 +108,7 @@ def rest(opened: Sequence[Terminal], seconds: float) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         if not opened:
-            time.sleep(left)
+            let_pass(left)
         for each in opened:
             each.read(min(0.05, left))
 
