@@ -27,6 +27,10 @@ from console.state.tabs import TABS
 from console.state.timeline import timeline_line
 from console.widgets.bar import Bar
 
+_WIDTHS = ((0, "-narrow"), (76, "-normal"), (120, "-wide"))
+_HEIGHTS = ((0, "-short"), (28, "-tall"))
+"""From so many columns and rows on, a screen has this class."""
+
 
 class BaseScreen(Screen[None]):
     """One of the numbered screens."""
@@ -40,8 +44,8 @@ class BaseScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-normal"), (120, "-wide")]
-        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (28, "-tall")]
+        self.HORIZONTAL_BREAKPOINTS = list(_WIDTHS)
+        self.VERTICAL_BREAKPOINTS = list(_HEIGHTS)
         self._stamp: object = None
         self.moment: Moment | None = None
         """What was drawn last."""
@@ -100,7 +104,11 @@ class BaseScreen(Screen[None]):
             self.look(force=True)
 
     def on_screen_resume(self) -> None:
-        """It is in front again."""
+        """It is in front again; a dialog kept from it what became of the terminal's size meanwhile."""
+        for length, steps in zip(self.app.size, (_WIDTHS, _HEIGHTS), strict=True):
+            chosen = max(step for step in steps if length >= step[0])
+            for step in steps:
+                self.set_class(step == chosen, step[1])
         self.call_after_refresh(self.look, force=True)
 
     def on_resize(self, event: events.Resize) -> None:

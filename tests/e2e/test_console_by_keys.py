@@ -18,7 +18,7 @@ from runtime.events import RunFinished, StateHealed, WorkerLost
 from tests.support.journal import read_journal
 from tests.support.tmux import PROGRAM, Tmux
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="tmux is not installed")]
+pytestmark = [pytest.mark.opt_in, pytest.mark.skipif(PROGRAM is None, reason="tmux is not installed")]
 ENTRY = "import sys; from console.cli.main import main; sys.exit(main())"
 DIALOG = "Esc leaves"
 

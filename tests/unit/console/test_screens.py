@@ -305,3 +305,56 @@ def test_a_cursor_stays_on_its_row_and_moves_over_those_without_a_name(tmp_path:
             await settled(pilot)
 
     in_console(used)
+
+
+def test_a_run_that_cannot_go_on_from_a_checkpoint_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = written(tmp_path / "tiny", story())
+
+    async def used() -> None:
+        async with console(target(folder, may_act=True)) as (app, pilot):
+            app.action_show_tab("checkpoints")
+            await settled(pilot)
+            await pilot.press("r")
+            await settled(pilot)
+            assert "nothing in runs/tiny changes" in shown(app)
+            await pilot.press("enter")
+            await until(app, pilot, "starting from step 4")
+            await app.workers.wait_for_complete()
+            assert "there is no command on" in said(app)
+
+    in_console(used)
+
+
+def test_a_terminal_that_changed_its_size_under_a_dialog_has_the_right_layout_behind_it(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tiny", story())
+
+    async def used() -> None:
+        async with console(target(folder)) as (app, pilot):
+            await pilot.press("question_mark")
+            await settled(pilot)
+            await pilot.resize_terminal(70, 20)
+            await settled(pilot)
+            await pilot.press("escape")
+            await settled(pilot)
+            assert app.screen.has_class("-narrow", "-short")
+            assert not app.screen.has_class("-tall")
+
+    in_console(used)
+
+
+def test_who_may_only_look_gets_the_command_that_goes_on_and_nothing_goes_on_without_a_checkpoint(
+    tmp_path: Path,
+) -> None:
+    full, empty = written(tmp_path / "tiny", story()), written(tmp_path / "none", [*begun(), *steps(1, 2)])
+
+    async def used() -> None:
+        for folder, words in ((full, "--resume runs/tiny/checkpoints/step-00000004"), (empty, "no whole checkpoint")):
+            async with console(target(folder)) as (app, pilot):
+                app.action_show_tab("checkpoints")
+                await settled(pilot)
+                await pilot.press("r")
+                await settled(pilot)
+                assert words in said(app)
+
+    in_console(used)
