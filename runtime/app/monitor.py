@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import os
 import re
 import time
@@ -50,8 +51,9 @@ from runtime.view.metrics import chosen, history, names
 
 PROTOCOL = 2
 LOOK_SECONDS = 0.25
-"""Between two looks at the journal, while somebody reads."""
+"""Readers share a look at the journal that is not older."""
 IDLE_SECONDS = 1.0
+"""Between two looks at the journal that nobody asks for."""
 BEAT_SECONDS = 1.0
 """A reader hears something at least this often."""
 _FACTS_AT_ONCE = 256
@@ -72,7 +74,7 @@ class Monitor:
         self._sampler = Sampler(run_folder)
         self._gauges = Gauges()
         self._view: RunView | None = None
-        self._readers = 0
+        self._looked_at = -math.inf
 
     @property
     def service(self) -> Service:
@@ -88,12 +90,18 @@ class Monitor:
             },
         )
 
-    async def look(self) -> None:
-        """Take in what is new in the journal, and show it: a reader never sees facts of which the rows know nothing,
-        unless there are so many that others must have a turn meanwhile."""
-        while self._take_facts() == _FACTS_AT_ONCE:
-            await trio.lowlevel.checkpoint()
-        self.show(time.time())
+    async def look(self, seconds_old: float = 0.0) -> None:
+        """Take in what is new in the journal, and show it, unless the last look is at most so old: a reader never sees
+        facts of which the rows know nothing, unless there are so many that others must have a turn meanwhile.
+
+        Raises nothing where there is no journal yet, or a disk does not answer: the next look may find it."""
+        if trio.current_time() - self._looked_at <= seconds_old:
+            return
+        self._looked_at = trio.current_time()
+        with suppress(OSError):
+            while self._take_facts() == _FACTS_AT_ONCE:
+                await trio.lowlevel.checkpoint()
+            self.show(time.time())
 
     def show(self, now_seconds: float) -> None:
         """Put the present picture on the board."""
@@ -104,11 +112,10 @@ class Monitor:
         self.board.show(cards_of(self._view))
 
     async def run(self) -> None:
-        """Keep looking until cancelled; seldom while nobody reads."""
+        """Keep up with the journal until cancelled, however seldom or never the readers look."""
         while True:
-            with suppress(OSError):  # no journal yet, or a disk that does not answer: the next look may find it
-                await self.look()
-            await trio.sleep(LOOK_SECONDS if self._readers else IDLE_SECONDS)
+            await self.look(LOOK_SECONDS)
+            await trio.sleep(IDLE_SECONDS)
 
     def _take_facts(self) -> int:
         fresh = list(islice(self._reader, _FACTS_AT_ONCE))
@@ -147,24 +154,23 @@ class Monitor:
         want = await stream.receive()
         if want is None:
             return
-        self._readers += 1
-        try:
-            with suppress(OSError):
-                await self.look()  # the first frame is of now
-            reader = Reader(self.board, want)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._feed, stream, reader)
-                async for changed in stream:
-                    reader.wants(changed)
-                nursery.cancel_scope.cancel()
-        finally:
-            self._readers -= 1
+        await self.look()  # the first frame is of now
+        reader = Reader(self.board, want)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._feed, stream, reader)
+            async for changed in stream:
+                reader.wants(changed)
+            nursery.cancel_scope.cancel()
 
     async def _feed(self, stream: Stream[pb.Frame, pb.Want], reader: Reader) -> None:
-        """Frames at the reader's own pace; a heartbeat where there is nothing to say."""
+        """Frames at the reader's own pace, together with readers of the same; a heartbeat where there is no news."""
         beat_at = news_at = began = trio.current_time()
         while True:
-            frame = reader.next_frame(self.state, time.time()) if began >= news_at else reader.heartbeat(time.time())
+            if began >= news_at:
+                await self.look(LOOK_SECONDS)
+                frame = reader.next_frame(self.state, time.time())
+            else:
+                frame = reader.heartbeat(time.time())
             has_news = bool(frame.rows or frame.events or frame.pieces)
             if has_news or began >= beat_at:
                 await stream.send(frame)
@@ -172,7 +178,7 @@ class Monitor:
             if began >= news_at:
                 if has_news:
                     reader.took(trio.current_time() - began)
-                news_at = began + reader.interval_seconds
+                news_at = next_turn(began, reader.interval_seconds)
             await trio.sleep_until(min(beat_at, news_at))
             began = trio.current_time()
 
@@ -191,6 +197,11 @@ class Monitor:
                 return
             else:
                 await trio.sleep(LOOK_SECONDS)
+
+
+def next_turn(now_seconds: float, interval_seconds: float) -> float:
+    """The first whole multiple of the interval that lies more than half of one ahead; so all who have it meet there."""
+    return (math.floor(now_seconds / interval_seconds + 0.5) + 1) * interval_seconds
 
 
 def wanted_of(want: pb.LogWant) -> Wanted:

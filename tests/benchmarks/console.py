@@ -5,9 +5,10 @@
     charts     processor and bytes a second of screens 1, 2 and 5 without news, and with a step a second
     keys       from a key until its effect is painted, on a live run: curves, the cursor of the tree, other screens
     memory     resident memory over --seconds, with four charts and a step a second
-    attached   step time with four consoles and without, in windows that alternate for --seconds
+    attached   step time with four consoles and without, in windows that alternate for --seconds: on the run's own
+               cores, and (apart) with half of the cores for the run and the other for them, as from another machine
 
-Without PART all of them, within 15 minutes: memory and attached last, and at the same time. Progress goes to stderr;
+Without PART all of them: memory and what comes after it at the same time. Progress goes to stderr;
 the table (or `--json`) with the bars of the design comes at the end, also if the time is over before. Floods and
 storms: tests.benchmarks.storms.
 """
@@ -48,7 +49,6 @@ SETTLING_SECONDS = 4.0
 WINDOW_SECONDS = 8.0
 FOREVER = 1_000_000
 CONSOLES = 4
-PARTS = ("paint", "charts", "keys", "memory", "attached")
 
 
 class Figure(NamedTuple):
@@ -237,8 +237,32 @@ def memory(scratch: Path, times: Times) -> Iterator[Figure]:
 
 
 def attached(scratch: Path, times: Times) -> Iterator[Figure]:
+    """Four consoles on the run's own cores."""
+    return paired(scratch, times, "attached")
+
+
+def apart(scratch: Path, times: Times) -> Iterator[Figure]:
+    """Four consoles that compute where the run does not. Yields nothing on a machine of one core."""
+    cores = sorted(os.sched_getaffinity(0))
+    for_run, for_consoles = cores[: len(cores) // 2], cores[len(cores) // 2 :]
+    if not for_run:
+        say("apart: left out, there is only one core")
+        return
+    try:
+        yield from paired(scratch, times, "apart", for_run, for_consoles)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def paired(
+    scratch: Path, times: Times, part: str, for_run: Sequence[int] = (), for_consoles: Sequence[int] = ()
+) -> Iterator[Figure]:
     """Windows with four consoles and without, in turn. Starting and leaving is not counted."""
+    if for_run:
+        os.sched_setaffinity(0, for_run)  # what the run starts inherits it
     with live_run(scratch) as folder, (folder / "events.jsonl").open("rb") as journal:
+        if for_consoles:
+            os.sched_setaffinity(0, for_consoles)
         means, medians, shares = list[float](), list[float](), list[float]()
         ends_at, before = time.monotonic() + times.seconds, steps_in(journal, [])
         while time.monotonic() < ends_at or len(means) < 2:
@@ -256,14 +280,14 @@ def attached(scratch: Path, times: Times) -> Iterator[Figure]:
             for ratios, place in ((means, 0), (medians, 1)):  # a drift of the machine cancels
                 ratios.append(math.log(between[place] / math.sqrt(before[place] * after[place])))
             before = after
-            say(f"attached, window {len(means)}: mean step {100 * math.expm1(means[-1]):+.2f} %")
+            say(f"{part}, window {len(means)}: mean step {100 * math.expm1(means[-1]):+.2f} %")
     remark = f"a step is {1000 * before[1]:.1f} ms; {len(means)} windows of {WINDOW_SECONDS:g} s; 95 %: "
     for name, ratios in (("mean step", means), ("median step", medians)):
         middle, error = statistics.mean(ratios), statistics.stdev(ratios) / math.sqrt(len(ratios))
         low, high = (100 * math.expm1(middle + sign * 1.96 * error) for sign in (-1, 1))
         interval = f"{remark}{low:+.2f} to {high:+.2f} %"
-        yield Figure(f"{CONSOLES} consoles attached, {name}", 100 * math.expm1(middle), "%", 0.2, interval)
-    yield Figure(f"{CONSOLES} consoles attached, monitor", statistics.mean(shares), "% of a core")
+        yield Figure(f"{CONSOLES} consoles {part}, {name}", 100 * math.expm1(middle), "%", 0.2, interval)
+    yield Figure(f"{CONSOLES} consoles {part}, monitor", statistics.mean(shares), "% of a core")
 
 
 def steps_in(journal: BinaryIO, opened: Sequence[Terminal]) -> tuple[float, float]:
@@ -275,13 +299,15 @@ def steps_in(journal: BinaryIO, opened: Sequence[Terminal]) -> tuple[float, floa
     return statistics.mean(seconds), statistics.median(seconds)
 
 
+MEASURES = {part.__name__: part for part in (paint, charts, keys, memory, attached, apart)}
+PARTS = tuple(MEASURES)
+
+
 def measured(part: str, times: Times) -> Iterator[Figure]:
     """The figures of one part, as they come."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        yield from {"paint": paint, "charts": charts, "keys": keys, "memory": memory, "attached": attached}[part](
-            Path(scratch), times
-        )
+        yield from MEASURES[part](Path(scratch), times)
     say(f"{part}: {time.monotonic() - began:.0f} s")
 
 

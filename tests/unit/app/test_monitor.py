@@ -12,7 +12,7 @@ import trio
 from mlxd_wire import monitor_pb2 as pb
 from trio.testing import MockClock
 
-from runtime.app.monitor import PROTOCOL, Monitor, wanted_of
+from runtime.app.monitor import PROTOCOL, Monitor, next_turn, wanted_of
 from runtime.app.watching.sampling import Sampler, cpu_seconds, from_proc, from_ps
 from runtime.errors import ProtocolError
 from runtime.events import Envelope, Event, Warned
@@ -76,6 +76,34 @@ async def test_a_reader_gets_the_picture_then_what_changes_then_heartbeats(
         assert third is not None
         assert (len(third.rows), len(third.events)) == (0, 0)
         assert trio.current_time() - began == pytest.approx(1.0)
+
+
+async def test_readers_of_one_pace_hear_the_news_together_however_late_they_came(
+    written: Written, autojump_clock: MockClock
+) -> None:
+    written.add(*begun())
+    heard: list[float] = []
+
+    async def read(channel: Channel, late_seconds: float) -> None:
+        await trio.sleep(late_seconds)
+        async with channel.stream("/mlxd.Monitor/Watch", pb.Frame) as stream:
+            await stream.send(RUN_TOPIC)
+            for step in range(1, 8):
+                await with_rows(stream)
+                written.add(commit(step))
+            heard.append(trio.current_time())
+
+    async with serving(written.folder) as (_, channel), trio.open_nursery() as nursery:
+        for late_seconds in (0.0, 0.1, 0.3, 0.45):
+            nursery.start_soon(read, channel, late_seconds)
+    assert max(heard) - min(heard) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("now", "interval", "then"), [(10.0, 1.0, 11.0), (10.4, 1.0, 11.0), (10.6, 1.0, 12.0), (10.1, 0.25, 10.25)]
+)
+def test_a_turn_is_half_an_interval_away_at_least(now: float, interval: float, then: float) -> None:
+    assert next_turn(now, interval) == then
 
 
 async def test_a_reader_may_change_its_mind_and_leave(written: Written, autojump_clock: MockClock) -> None:
