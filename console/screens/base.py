@@ -85,7 +85,10 @@ class BaseScreen(Screen[None]):
         yield Bar("keys")
 
     def look(self, *, force: bool = False) -> None:
-        """Draw if anything changed since the last time; costs nothing otherwise."""
+        """Draw if anything changed since the last time; costs nothing otherwise. A screen whose widgets are being
+        made or taken away draws nothing: the app's tick comes when it likes."""
+        if not self.is_mounted or not self.display:
+            return
         moment = self.seat.moment()
         stamp = (_stamp_of(moment, self.seat.is_frozen), self.size, self.stamp())
         if stamp == self._stamp and not force:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+from console.app import ConsoleApp
+from console.state.tabs import TABS
 from tests.unit.console.seats import console, in_console, settled, shown, target, written
 from tests.unit.view.told import begun, steps
 
@@ -23,3 +26,36 @@ def test_the_first_screen_says_which_run_it_is_and_where(tmp_path: Path) -> None
             assert "leave the console; a run goes on" in shown(app)
 
     in_console(look)
+
+
+def test_a_tick_at_any_moment_of_a_new_screen_finds_no_widget_missing(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tiny", [*begun(), *steps(1, 4)])
+
+    async def go_round() -> None:
+        async def show(app: ConsoleApp, name: str) -> None:
+            await app.switch_mode(name)
+
+        async with console(target(folder)) as (app, pilot):
+            for tab in (*TABS[1:], TABS[0]):
+                shows = asyncio.ensure_future(show(app, tab.name))
+                while not shows.done():
+                    app.tick()
+                    await asyncio.sleep(0)
+                await settled(pilot)
+                assert f"[{tab.key} " in shown(app)
+
+    in_console(go_round)
+
+
+def test_a_look_at_any_moment_of_the_end_finds_no_widget_missing(tmp_path: Path) -> None:
+    folder = written(tmp_path / "tiny", [*begun(), *steps(1, 4)])
+
+    async def leave() -> None:
+        async with console(target(folder)) as (app, _):
+            screen = app.screen
+            removed = asyncio.ensure_future(app._shutdown())
+            while not removed.done():
+                screen.look(force=True)
+                await asyncio.sleep(0)
+
+    in_console(leave)
