@@ -113,9 +113,10 @@ class ConsoleApp(App[None]):
         await self._keyboard.passed(back.number)
 
     def tick(self) -> None:
-        """Draw what is new on the screen that is shown."""
-        if isinstance(self.screen, BaseScreen):
-            self.screen.look()
+        """Draw what is new on the screen that is shown; at the end there is none."""
+        front = self.screen_stack[-1:]
+        if front and isinstance(front[0], BaseScreen):
+            front[0].look()
 
     def action_show_tab(self, name: str) -> None:
         """One of the numbered screens."""

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from console.app import ConsoleApp
+from console.screens.base import BaseScreen
 from console.state.tabs import TABS
 from tests.unit.console.seats import console, in_console, settled, shown, target, written
 from tests.unit.view.told import begun, steps
@@ -47,15 +48,22 @@ def test_a_tick_at_any_moment_of_a_new_screen_finds_no_widget_missing(tmp_path: 
     in_console(go_round)
 
 
-def test_a_look_at_any_moment_of_the_end_finds_no_widget_missing(tmp_path: Path) -> None:
+def test_a_tick_at_any_moment_of_the_end_finds_no_widget_missing(tmp_path: Path) -> None:
     folder = written(tmp_path / "tiny", [*begun(), *steps(1, 4)])
 
     async def leave() -> None:
-        async with console(target(folder)) as (app, _):
-            screen = app.screen
-            removed = asyncio.ensure_future(app._shutdown())
-            while not removed.done():
-                screen.look(force=True)
+        async with console(target(folder)) as (app, pilot):
+            first = app.screen
+            assert isinstance(first, BaseScreen)
+            await pilot.press("2")
+            await settled(pilot)
+            await pilot.press("1")
+            await settled(pilot)
+            ends = asyncio.ensure_future(app._shutdown())
+            while not ends.done():
+                first.look(force=True)
+                app.tick()
                 await asyncio.sleep(0)
+            assert app.screen_stack == []
 
     in_console(leave)
