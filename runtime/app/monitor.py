@@ -51,7 +51,7 @@ from runtime.view.metrics import chosen, history, names
 
 PROTOCOL = 2
 LOOK_SECONDS = 0.25
-"""Readers share a look at the journal that is not older."""
+"""Readers share a look at the journal that is younger."""
 IDLE_SECONDS = 1.0
 """Between two looks at the journal that nobody asks for."""
 BEAT_SECONDS = 1.0
@@ -91,11 +91,11 @@ class Monitor:
         )
 
     async def look(self, seconds_old: float = 0.0) -> None:
-        """Take in what is new in the journal, and show it, unless the last look is at most so old: a reader never sees
-        facts of which the rows know nothing, unless there are so many that others must have a turn meanwhile.
+        """Take in what is new in the journal, and show it, unless the last look is younger than so old: a reader never
+        sees facts of which the rows know nothing, unless there are so many that others must have a turn meanwhile.
 
         Raises nothing where there is no journal yet, or a disk does not answer: the next look may find it."""
-        if trio.current_time() - self._looked_at <= seconds_old:
+        if trio.current_time() - self._looked_at < seconds_old:
             return
         self._looked_at = trio.current_time()
         with suppress(OSError):

@@ -73,15 +73,6 @@ def run_tree(
         fewest=policy.min_workers,
         stages=config.parallel.pipeline,
     )
-    coordinator = ProcessActor(
-        ProcessSpec(
-            launch.command("runtime.app.coordinator", "--run-folder", str(run_folder)),
-            run_folder / "logs" / "coordinator.log",
-            term_after_seconds=policy.shutdown_s,
-            fatal_codes=frozenset({UNRECOVERABLE}),
-        ),
-        root.coordinator_hooks,
-    )
     return Supervisor(
         limits(
             (
@@ -89,18 +80,28 @@ def run_tree(
                 ChildSpec("watch", root.watch),
                 ChildSpec("spares", shelf),
                 ChildSpec("control", Control(root, crew, state, run_folder)),
-                ChildSpec(
-                    "coordinator",
-                    coordinator,
-                    Restart.TRANSIENT,
-                    start_seconds=START_SECONDS,
-                    fatal=(FatalExit,),
-                    address=root.coordinator,
-                ),
+                _coordinator(root, config, run_folder),
                 ChildSpec("node", node, Restart.TEMPORARY, significant=True),
                 *_tracker(root, config, run_folder),
             ),
         )
+    )
+
+
+def _coordinator(root: Root, config: Config, run_folder: Path) -> ChildSpec:
+    spec = ProcessSpec(
+        launch.command("runtime.app.coordinator", "--run-folder", str(run_folder)),
+        run_folder / "logs" / "coordinator.log",
+        term_after_seconds=config.supervision.shutdown_s,
+        fatal_codes=frozenset({UNRECOVERABLE}),
+    )
+    return ChildSpec(
+        "coordinator",
+        ProcessActor(spec, root.coordinator_hooks),
+        Restart.TRANSIENT,
+        start_seconds=START_SECONDS,
+        fatal=(FatalExit,),
+        address=root.coordinator,
     )
 
 

@@ -31,7 +31,7 @@ import tomli_w
 from runtime.events import ShardsMoved, StepCommitted
 from runtime.ids import Rank
 from tests.benchmarks.straggler import throttled
-from tests.e2e.test_console_by_keys import set_key, shell, stop
+from tests.support.by_keys import set_key, shell, stop
 from tests.support.repository import ROOT
 from tests.support.run_process import RunProcess, clean_up_when_terminated
 from tests.support.tmux import PROGRAM, Tmux

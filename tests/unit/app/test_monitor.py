@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 from mlxd_wire import monitor_pb2 as pb
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from runtime.app.monitor import PROTOCOL, Monitor, next_turn, wanted_of
 from runtime.app.watching.sampling import Sampler, cpu_seconds, from_proc, from_ps
@@ -76,6 +76,20 @@ async def test_a_reader_gets_the_picture_then_what_changes_then_heartbeats(
         assert third is not None
         assert (len(third.rows), len(third.events)) == (0, 0)
         assert trio.current_time() - began == pytest.approx(1.0)
+
+
+async def test_the_first_frame_is_of_now_however_short_ago_the_last_look_was(
+    written: Written, autojump_clock: MockClock
+) -> None:
+    written.add(*begun(), *steps(1, 3))
+    async with serving(written.folder) as (_, channel):
+        await wait_all_tasks_blocked()
+        written.add(commit(4))
+        async with channel.stream("/mlxd.Monitor/Watch", pb.Frame) as stream:
+            await stream.send(RUN_TOPIC)
+            first = await stream.receive()
+    assert first is not None
+    assert decode_step(first) == 4
 
 
 async def test_readers_of_one_pace_hear_the_news_together_however_late_they_came(
